@@ -1,0 +1,66 @@
+package slo
+
+import "time"
+
+// Status is one objective, or one group of it, at one whole tick. Nobody changes it.
+type Status struct {
+	Objective *Objective
+	Labels    []string  // values of Objective.GroupBy; empty when it has none
+	At        time.Time // the whole tick the numbers hold for
+
+	Windows []Window // by length; the last one is the period
+	Budget  Budget
+	Alerts  []Alert // one per severity of the policy, in its order
+
+	EventsTotal    float64   // events since yoyu first watched: only rises
+	BadEventsTotal float64   // the bad ones of them
+	Newest         time.Time // newest answered moment; zero if none
+	Note           string    // why nothing is counted, for people; "" when all is well
+}
+
+// Window is what happened in (At − Length, At], or in the period so far.
+type Window struct {
+	Key      string        // "5m" … "3d"; of the period its length or calendar name
+	Length   time.Duration // nominal for a calendar period
+	IsPeriod bool
+	Total    float64 // events (slices, when budgeting by slices)
+	Bad      float64 // the bad ones
+	Coverage float64 // share of the window the source answered for, 0–1
+
+	ErrorRatio Value // Bad/Total; undefined when Total is 0
+	BurnRate   Value // ErrorRatio/(1 − target); 0 in covered silence; undefined with coverage 0
+}
+
+// Budget is the error budget of the period.
+type Budget struct {
+	Allowed        float64 // (1 − target)·total: bad events the period may hold
+	Spent          float64 // bad events it held
+	RemainingRatio float64 // 1 untouched, 0 spent, negative overspent
+	Exhaustion     Value   // seconds until spent at the present burn; 0 when spent; else undefined
+}
+
+// Alert is the state of one severity.
+type Alert struct {
+	Severity  string
+	Firing    bool
+	BurnRatio Value // largest over pairs of min(burn long, burn short)/factor: above 1 ⇔ firing
+	Pairs     []PairStatus
+}
+
+// PairStatus is the state of one pair of windows.
+type PairStatus struct {
+	Pair
+	Firing bool
+	Held   bool  // a window is without coverage: the last known state is kept
+	Ratio  Value // min(burn long, burn short)/factor, at most 1 when a guard says no
+}
+
+// Value is a number that may be undefined. Undefined is absent in metrics and null in JSON; it is
+// never 0 and never NaN.
+type Value struct {
+	Float   float64
+	Defined bool
+}
+
+// Defined makes a defined value.
+func Defined(f float64) Value { return Value{f, true} }
