@@ -1,0 +1,178 @@
+package pipeline
+
+import (
+	"context"
+	"time"
+
+	"github.com/yoyu-sre/yoyu/slo"
+)
+
+// Run ticks on whole multiples of the interval until ctx ends, and fills the past between the
+// ticks. It returns when every goroutine it began has ended.
+func (p *Pipeline) Run(ctx context.Context) error {
+	defer p.running.Wait()
+	tick := p.Engine.Tick()
+	next := time.Now().Truncate(tick)
+	p.Engine.Watch(p.Engine.At(next, p.longestDelay()))
+	for {
+		began := time.Now()
+		if err := p.Tick(ctx, next); err != nil {
+			return nil // only the context ends it
+		}
+		p.Metrics.ticked(time.Since(began))
+		p.fill(ctx, next)
+
+		// The next whole tick of the clock. A turn that took longer, or a clock that leapt, skips
+		// ticks; the counts do not mind, their spans grow.
+		now := time.Now()
+		due := now.Truncate(tick).Add(tick)
+		if due.Before(next.Add(tick)) { // the clock stepped back: hold until it is there again
+			p.Logger.Warn("clock stepped back", "by", next.Sub(now).String())
+		} else if missed := int(due.Sub(next)/tick) - 1; missed > 0 {
+			p.Metrics.missed(missed)
+		}
+		next = due
+		timer := time.NewTimer(time.Until(next))
+		for waiting := true; waiting; {
+			select {
+			case <-ctx.Done():
+				timer.Stop()
+				return nil
+			case l := <-p.filled:
+				p.settle(l, time.Now())
+				p.fill(ctx, time.Now())
+			case <-timer.C:
+				waiting = false
+			}
+		}
+	}
+}
+
+func (p *Pipeline) longestDelay() time.Duration {
+	longest := time.Duration(0)
+	for _, l := range p.lanes {
+		longest = max(longest, l.Delay)
+	}
+	return longest
+}
+
+// fill asks every idle lane for the oldest piece of its past that is missing.
+func (p *Pipeline) fill(ctx context.Context, now time.Time) {
+	for _, l := range p.lanes {
+		if l.Backfill == 0 || l.fill.busy() {
+			continue
+		}
+		l.fill.take()
+		span, only, left := p.past(l, now)
+		p.Metrics.backfill(l.Source.Name(), left)
+		if len(only) == 0 {
+			continue
+		}
+		l.filling, l.fillingFor = span, only
+		l.fill.start(ctx, &p.running, 0, func(ctx context.Context) ([]slo.Sample, error) {
+			return p.ask(ctx, l.Source, []question{{span, only}})
+		}, func() {
+			select {
+			case p.filled <- l:
+			case <-ctx.Done():
+			}
+		})
+	}
+}
+
+// settle puts a filled piece of the past. An objective that was not answered is left out for a
+// while, longer each time, so that it does not hold up the others.
+func (p *Pipeline) settle(l *lane, now time.Time) {
+	p.take(l, l.fill)
+	for _, name := range l.fillingFor {
+		if len(p.Engine.Unanswered(name, l.filling)) == 0 {
+			delete(l.later, name)
+			continue
+		}
+		r := l.later[name]
+		r.fails++
+		r.at = now.Add(min(time.Second<<min(r.fails, 8), 5*time.Minute))
+		l.later[name] = r
+	}
+}
+
+// past is the oldest missing piece of a lane's past with the objectives that miss it, and how much
+// is missing in all.
+func (p *Pipeline) past(l *lane, now time.Time) (span slo.Span, only []string, left time.Duration) {
+	newest := p.Engine.At(now, l.Delay)
+	to := newest.Add(-live)
+	for _, name := range l.Objectives {
+		from := p.Engine.At(newest.Add(-min(l.Backfill, p.Engine.Horizon(name))), 0)
+		missing := p.Engine.Unanswered(name, slo.Span{From: from, To: to})
+		sum := time.Duration(0)
+		for _, m := range missing {
+			sum += m.Duration()
+		}
+		left = max(left, sum)
+		if len(missing) == 0 || now.Before(l.later[name].at) {
+			continue
+		}
+		m := missing[0]
+		if edge := p.chunkEnd(m.From); m.To.After(edge) {
+			m.To = edge
+		}
+		m = p.Engine.Aligned(name, m)
+		switch {
+		case len(only) == 0 || m.From.Before(span.From):
+			span, only = m, []string{name}
+		case m == span:
+			only = append(only, name)
+		}
+	}
+	return span, only, left
+}
+
+// chunkEnd is where the chunk that begins after a moment ends: on a power of two of ticks, which
+// is where the engine's coarse slots meet.
+func (p *Pipeline) chunkEnd(from time.Time) time.Time {
+	width := p.Engine.Tick()
+	for width*2 <= chunk {
+		width *= 2
+	}
+	return time.UnixMilli((from.UnixMilli()/width.Milliseconds() + 1) * width.Milliseconds())
+}
+
+// Backfill asks every lane for its whole past before now, oldest first, and puts it; progress
+// hears what is done and what there is to do. It gives up on a lane after an error.
+func (p *Pipeline) Backfill(ctx context.Context, now time.Time, progress func(done, all time.Duration)) error {
+	all := time.Duration(0)
+	for _, l := range p.lanes {
+		_, _, left := p.past(l, now.Add(live))
+		all += left
+	}
+	done := time.Duration(0)
+	for _, l := range p.lanes {
+		if l.Backfill == 0 {
+			continue
+		}
+		_, _, before := p.past(l, now.Add(live))
+		for {
+			span, only, left := p.past(l, now.Add(live))
+			if progress != nil {
+				progress(done+before-left, all)
+			}
+			if len(only) == 0 {
+				done += before
+				break
+			}
+			samples, err := p.ask(ctx, l.Source, []question{{span, only}})
+			if err != nil {
+				return err
+			}
+			for i := range samples {
+				if samples[i].Err != nil {
+					return samples[i].Err
+				}
+				if err := p.Engine.Observe(samples[i]); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
