@@ -243,7 +243,7 @@ func (t *tracked) observe(s *Sample, span ticks, e *Engine) {
 	if span.to <= t.head-t.grid.horizon {
 		return // before every window
 	}
-	t.advance(span.to)
+	t.head = max(t.head, span.to) // the rows follow as they are put: what lies behind must be known till then
 
 	fresh := t.asked.within(span) == 0 // nothing known: rows without events need no put
 	t.asked = t.asked.cut(span).add(span)
@@ -264,6 +264,7 @@ func (t *tracked) observe(s *Sample, span ticks, e *Engine) {
 		r := t.rows[key]
 		a, ok := answers[key]
 		if !ok && fresh && !t.Budgeting.Slices() {
+			r.events.advance(t.head)
 			continue
 		}
 		before := r.seen(e.watching, tickMs)
@@ -512,7 +513,9 @@ func (e *Engine) Aligned(name string, span Span) Span {
 	return Span{e.timeOf(from), e.timeOf(to)}
 }
 
-func (e *Engine) timeOf(tick int64) time.Time { return time.UnixMilli(tick * e.tick.Milliseconds()) }
+func (e *Engine) timeOf(tick int64) time.Time {
+	return time.UnixMilli(tick * e.tick.Milliseconds()).UTC()
+}
 
 // floor is the last whole tick at or before a moment.
 func (e *Engine) floor(at time.Time) int64 { return floorDiv(at.UnixMilli(), e.tick.Milliseconds()) }

@@ -216,8 +216,8 @@ type entry struct {
 // put replaces what is known of the ticks (from, to]: the entries are all that was booked there,
 // the spreads all that was learned there. Putting the same again changes nothing.
 func (l *ledger) put(from, to int64, entries []entry, spreads []spread) {
-	l.advance(to)
 	if from >= to {
+		l.advance(to)
 		return
 	}
 	kept := l.spreads[:0:0]
@@ -230,14 +230,17 @@ func (l *ledger) put(from, to int64, entries []entry, spreads []spread) {
 		}
 	}
 	l.shift(gone, -1)
-	l.book(from, to, entries, kept)
+	start := l.total(from) // before a long advance thins out the ticks around it
+	l.advance(to)
+	l.book(from, to, start, entries, kept)
 	l.shift(spreads, 1)
 	l.spreads = append(kept, spreads...)
 }
 
-// book replaces the direct counts of (from, to]; spreads learned elsewhere stay.
-func (l *ledger) book(from, to int64, entries []entry, others []spread) {
-	start, end := l.total(from), l.total(to)
+// book replaces the direct counts of (from, to], where start is C(from); spreads learned elsewhere
+// stay.
+func (l *ledger) book(from, to int64, start counts, entries []entry, others []spread) {
+	end := l.total(to)
 	tickMs := l.grid.tick.Milliseconds()
 	foreign := func(k int64) counts {
 		var c counts
