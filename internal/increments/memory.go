@@ -136,7 +136,7 @@ func (m *Memory) Count(span slo.Span, series []Series) Answer {
 				}
 			default:
 				inc := p.V - prev.V
-				if p.V < prev.V || p.Start > prev.T || resets.at(s.Family, p.T) {
+				if restarted(prev, p) || resets.at(s.Family, p.T) {
 					inc = p.V
 					answer.Resets++
 				}
@@ -159,6 +159,13 @@ func (m *Memory) Count(span slo.Span, series []Series) Answer {
 	m.asOf = to
 	m.forget(to)
 	return answer
+}
+
+// restarted reports whether a counter began again between two samples. The same created time twice
+// is one life, also where it lies after the first sample: clocks differ, and a scrape that is
+// booked at its tick happened a moment later.
+func restarted(prev, p Point) bool {
+	return p.V < prev.V || p.Start > prev.T && p.Start != prev.Start
 }
 
 // fresh are the points of a series that are new, ascending and numbers.
@@ -196,6 +203,9 @@ func (m *Memory) fresh(s Series, points []Point, to int64) []Point {
 func (m *Memory) counts(s Series, p Point) bool {
 	if ceil(p.T, m.tick) <= m.firstLook {
 		return false // the first look sees baselines
+	}
+	if s.Target == "" {
+		return true // it belongs to the source itself, which was seen by then
 	}
 	if t, ok := m.targets[s.Target]; ok && t.first < p.T {
 		return true
@@ -258,7 +268,7 @@ func (m *Memory) familyResets(series []Series, points [][]Point) resets {
 		}
 		prev, known := m.last[s.Key]
 		for _, p := range points[i] {
-			if known && (p.V < prev.V || p.Start > prev.T) {
+			if known && restarted(prev, p) {
 				if found == nil {
 					found = resets{}
 				}

@@ -146,6 +146,9 @@ func (m *Metrics) failed(source string, err error) {
 	m.sources.failures.WithLabelValues(source, Reason(err)).Inc()
 }
 
+// Failed notes a part of a source that failed while the rest of it answered.
+func (m *Metrics) Failed(source string, err error) { m.failed(source, err) }
+
 func (m *Metrics) wrote(sink string, took time.Duration, err error) { m.sinks.done(sink, took, err) }
 func (m *Metrics) skipped(sink string)                              { m.dropped.WithLabelValues(sink, "busy").Inc() }
 func (m *Metrics) ticked(took time.Duration)                        { m.tickSeconds.Observe(took.Seconds()) }

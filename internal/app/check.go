@@ -1,0 +1,123 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/yoyu-sre/yoyu/internal/config"
+	"github.com/yoyu-sre/yoyu/sinks"
+	"github.com/yoyu-sre/yoyu/slo"
+)
+
+func addCheck(k *kingpin.Application, p *process) (string, func(context.Context) error) {
+	c := k.Command("check", "Check configuration files; every fault with file, line, what is wrong and what would be right.")
+	files := c.Arg("file", "Configuration files.").Required().Strings()
+	live := c.Flag("live", "Ask the sources too: does the metric exist, is bad within total, how much will be asked for.").Bool()
+	output := c.Flag("output", "How to print: text, or annotations for a pull request.").Short('o').Default("text").Enum("text", "github")
+	return "check", func(ctx context.Context) error { return p.check(ctx, *files, *live, *output == "github") }
+}
+
+// liveFinding is what a source said about one SLO.
+type liveFinding struct {
+	slo   string
+	fault bool // it cannot count as configured
+	text  string
+}
+
+func (p *process) check(ctx context.Context, files []string, live, github bool) error {
+	say := func(f config.Fault) {
+		if github {
+			fmt.Fprintln(p.stdout, f.GitHub())
+			return
+		}
+		fmt.Fprintln(p.stdout, f.Error())
+	}
+	bad := false
+	for _, file := range files {
+		c, err := config.Load(file)
+		faults := config.FaultsOf(err)
+		parts, err := assemble(c, nil, p.log, nil)
+		faults = append(faults, config.FaultsOf(err)...)
+		for _, f := range append(faults, c.Warnings...) {
+			say(f)
+		}
+		if len(faults) == 0 && err != nil { // a part that cannot be made, and does not know its line
+			say(config.Fault{File: file, Problem: err.Error()})
+		}
+		if len(faults) > 0 || err != nil {
+			bad = true
+			continue
+		}
+		fmt.Fprintf(p.stderr, "%s: %d SLOs, %d sources, %d sinks: good\n", file, len(c.Objectives), len(c.Sources), len(c.Sinks))
+		if live {
+			bad = p.live(ctx, c, parts) || bad
+		}
+	}
+	if bad {
+		return exit(exitFault)
+	}
+	return nil
+}
+
+// live asks every source about its SLOs, and says how many series each SLO will publish.
+func (p *process) live(ctx context.Context, c *config.Config, parts *assembled) (bad bool) {
+	for _, from := range c.Sources {
+		one := parts.counters[from.Name]
+		if one == nil || one.live == nil {
+			continue
+		}
+		ask, stop := context.WithTimeout(ctx, time.Minute)
+		found, err := one.live(ask)
+		stop()
+		if err != nil {
+			fmt.Fprintf(p.stdout, "source %s: %v\n", from.Name, err)
+			bad = true
+		}
+		for _, f := range found {
+			bad = bad || f.fault
+			fmt.Fprintf(p.stdout, "source %s: slo %s: %s\n", from.Name, f.slo, f.text)
+		}
+	}
+	for i := range c.Objectives {
+		o := &c.Objectives[i]
+		once, each := published(o, c.FullSeries)
+		if len(o.GroupBy) == 0 {
+			fmt.Fprintf(p.stdout, "slo %s: publishes %d series\n", o.Name, once+each)
+			continue
+		}
+		fmt.Fprintf(p.stdout, "slo %s: publishes %d series, and %d for each group, of at most %d groups\n", o.Name, once, each, o.GroupLimit+1)
+	}
+	return bad
+}
+
+// published is how many series an SLO publishes once and for each of its groups, with every value
+// defined: counted by the vocabulary itself.
+func published(o *slo.Objective, full bool) (once, each int) {
+	engine, err := slo.NewEngine(time.Minute)
+	if err != nil {
+		return 0, 0
+	}
+	one := *o
+	one.GroupBy, one.Budgeting = nil, slo.Budgeting{}
+	engine.Set([]slo.Objective{one})
+	at := time.Unix(0, 0).Add(400 * slo.Day)
+	span := slo.Span{From: at.Add(-time.Minute), To: at}
+	if engine.Observe(slo.Sample{
+		SLO: o.Name, Span: span, Covered: []slo.Span{span}, Newest: at,
+		Groups: []slo.GroupSample{{Increments: []slo.Increment{{At: at, Total: 1, Bad: 1}}}},
+	}) != nil {
+		return 0, 0
+	}
+	r := sinks.Report{Time: at, SLOs: engine.Evaluate(at.Add(one.Delay))}
+	for p := range r.Points(sinks.Selection{AllWindows: full}) {
+		if p.Family.Scope == sinks.PerSLO {
+			once++
+		} else {
+			each++
+		}
+	}
+	return once, each
+}

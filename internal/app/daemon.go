@@ -1,0 +1,361 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/common/version"
+	toolkit "github.com/prometheus/exporter-toolkit/web"
+	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
+
+	"github.com/yoyu-sre/yoyu/internal/config"
+	"github.com/yoyu-sre/yoyu/internal/pipeline"
+	"github.com/yoyu-sre/yoyu/internal/web"
+	sinkprom "github.com/yoyu-sre/yoyu/sinks/prom"
+	"github.com/yoyu-sre/yoyu/slo"
+)
+
+// serving is the flags that run and demo share.
+type serving struct {
+	web         *toolkit.FlagConfig
+	externalURL string
+	prefix      string
+	lifecycle   bool
+	storage     string
+}
+
+func (s *serving) flags(c *kingpin.CmdClause, storage string) {
+	s.web = kingpinflag.AddFlags(c, ":9912")
+	c.Flag("web.external-url", "Address under which others reach yoyu, for links; its path is the route prefix.").StringVar(&s.externalURL)
+	c.Flag("web.route-prefix", "Prefix of every route; the path of --web.external-url when left out.").StringVar(&s.prefix)
+	c.Flag("web.enable-lifecycle", "Allow POST /-/reload.").BoolVar(&s.lifecycle)
+	c.Flag("storage.path", "Folder for what must survive a restart.").Default(storage).StringVar(&s.storage)
+}
+
+func addRun(k *kingpin.Application, p *process) (string, func(context.Context) error) {
+	c := k.Command("run", "Run the daemon (the default).").Default()
+	file := c.Flag("config.file", "Configuration file.").Default("config.yaml").String()
+	var s serving
+	s.flags(c, "data/")
+	return "run", func(ctx context.Context) error {
+		d, err := newDaemon(p, s, func() (*config.Config, error) { return loadConfig(p, *file) })
+		if err != nil {
+			return err
+		}
+		return d.run(ctx)
+	}
+}
+
+// loadConfig reads a configuration and says all that is wrong with it.
+func loadConfig(p *process, file string) (*config.Config, error) {
+	c, err := config.Load(file)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range c.Warnings {
+		p.log.Warn(w.Error())
+	}
+	return c, nil
+}
+
+// daemon is the running process: one engine, and the parts of the present configuration.
+type daemon struct {
+	*process
+	serving
+	load func() (*config.Config, error)
+
+	registry *prometheus.Registry
+	metrics  *pipeline.Metrics
+	exposed  *sinkprom.Sink
+	face     *web.Server
+	state    *state
+	reload   reloads
+
+	started func(address string)                        // told once the address is open; nil: nobody
+	past    func(e *slo.Engine, c *config.Config) error // fills the windows before the first tick; nil: nothing to fill
+}
+
+// reloads is what a reload says about itself, and the queue of one that waits.
+type reloads struct {
+	ok      prometheus.Gauge
+	when    prometheus.Gauge
+	mu      sync.Mutex
+	pending chan chan error
+}
+
+func newDaemon(p *process, s serving, load func() (*config.Config, error)) (*daemon, error) {
+	d := &daemon{process: p, serving: s, load: load}
+	d.registry = prometheus.NewRegistry()
+	d.registry.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		versioncollector.NewCollector("yoyu"),
+	)
+	d.metrics = pipeline.NewMetrics(d.registry)
+	d.reload = reloads{
+		ok: prometheus.NewGauge(prometheus.GaugeOpts{Name: "yoyu_config_last_reload_successful",
+			Help: "Whether the last attempt to read the configuration succeeded."}),
+		when: prometheus.NewGauge(prometheus.GaugeOpts{Name: "yoyu_config_last_reload_success_timestamp_seconds",
+			Help: "When the configuration was last read successfully."}),
+		pending: make(chan chan error),
+	}
+	d.state = newState(s.storage, p.log)
+	d.registry.MustRegister(d.reload.ok, d.reload.when, d.state.writable)
+
+	external, prefix, err := s.addresses()
+	if err != nil {
+		return nil, err
+	}
+	d.prefix = prefix
+	var reload func(context.Context) error
+	if s.lifecycle {
+		reload = d.askReload
+	}
+	d.exposed = sinkprom.New(sinkprom.Options{Name: "prometheus"})
+	d.registry.MustRegister(d.exposed)
+	d.face = web.New(web.Options{
+		Metrics: promhttp.InstrumentMetricHandler(d.registry, promhttp.HandlerFor(d.registry, promhttp.HandlerOpts{
+			Registry: d.registry, ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelError), EnableOpenMetrics: true,
+		})),
+		Reload: reload, Prefix: prefix, ExternalURL: external, Version: version.Version, Logger: p.log,
+	})
+	return d, nil
+}
+
+// addresses reads --web.external-url and --web.route-prefix.
+func (s *serving) addresses() (*url.URL, string, error) {
+	var external *url.URL
+	prefix := s.prefix
+	if s.externalURL != "" {
+		u, err := url.Parse(s.externalURL)
+		if err != nil || u.Scheme == "" || u.Host == "" {
+			return nil, "", fmt.Errorf("--web.external-url %q: not an address such as https://yoyu.example.com/slo", s.externalURL)
+		}
+		external = u
+		if prefix == "" {
+			prefix = u.Path
+		}
+	}
+	if prefix = strings.Trim(prefix, "/"); prefix != "" {
+		prefix = "/" + prefix
+	}
+	return external, prefix, nil
+}
+
+// run serves and counts until ctx ends. The configuration is read first: a daemon that cannot
+// count does not start.
+func (d *daemon) run(ctx context.Context) error {
+	c, err := d.load()
+	if err != nil {
+		return err
+	}
+	now, err := assemble(c, nil, d.log, d.metrics.Failed)
+	if err != nil {
+		return err
+	}
+	d.reload.ok.Set(1)
+	d.reload.when.SetToCurrentTime()
+	engine, err := newEngine(c)
+	if err != nil {
+		return err
+	}
+	d.state.restore(engine, c)
+	if d.past != nil {
+		if err := d.past(engine, c); err != nil {
+			return err
+		}
+	}
+
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	served := d.serve(ctx, stop)
+	defer func() { <-served }()
+
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+
+	for {
+		again, err := d.turn(ctx, engine, c, now, hangup)
+		if again == nil {
+			if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+				return cause
+			}
+			return err
+		}
+		if again.config.Tick != c.Tick {
+			d.log.Warn("configuration: another tick begins with an empty engine", "tick", again.config.Tick.String())
+			if engine, err = newEngine(again.config); err != nil {
+				return err
+			}
+		}
+		engine.Set(again.config.Objectives)
+		c, now = again.config, again.parts
+	}
+}
+
+// next is a configuration that has been read and assembled, ready to take over.
+type next struct {
+	config *config.Config
+	parts  *assembled
+}
+
+// turn runs the pipeline of one configuration until ctx ends (nil) or another takes over.
+func (d *daemon) turn(ctx context.Context, engine *slo.Engine, c *config.Config, now *assembled, hangup <-chan os.Signal) (*next, error) {
+	line := pipeline.New(pipeline.Options{
+		Engine: engine, Lanes: now.lanes, Workloads: now.workloads, Judge: judge(c),
+		Sinks: append(now.sinks[:len(now.sinks):len(now.sinks)], d.exposed, d.face), Metrics: d.metrics, Logger: d.log,
+		OnObserved: d.state.observed,
+	})
+	d.state.objectives(c)
+	running, halt := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- line.Run(running) }()
+	for _, w := range d.shortRetention(running, c, now) {
+		d.log.Warn(w)
+	}
+	for {
+		select {
+		case err := <-ended:
+			halt()
+			return nil, err
+		case <-hangup:
+			if again, err := d.reread(now); err == nil {
+				halt()
+				<-ended
+				return again, nil
+			}
+		case answer := <-d.reload.pending:
+			again, err := d.reread(now)
+			answer <- err
+			if err == nil {
+				halt()
+				<-ended
+				return again, nil
+			}
+		}
+	}
+}
+
+// reread reads the configuration again. One that is at fault is refused and the present one goes on.
+func (d *daemon) reread(now *assembled) (*next, error) {
+	c, err := d.load()
+	var parts *assembled
+	if err == nil {
+		parts, err = assemble(c, now, d.log, d.metrics.Failed)
+	}
+	if err != nil {
+		d.reload.ok.Set(0)
+		d.log.Error("configuration refused, the present one goes on", "err", err)
+		return nil, err
+	}
+	d.reload.ok.Set(1)
+	d.reload.when.SetToCurrentTime()
+	d.log.Info("configuration read again")
+	return &next{c, parts}, nil
+}
+
+// askReload has the daemon read its configuration again and waits for what it says.
+func (d *daemon) askReload(ctx context.Context) error {
+	answer := make(chan error, 1)
+	select {
+	case d.reload.pending <- answer:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// shortRetention says which sources cannot answer for a whole period, so that a low coverage does
+// not come as a surprise.
+func (d *daemon) shortRetention(ctx context.Context, c *config.Config, now *assembled) []string {
+	var out []string
+	for name, one := range now.counters {
+		if one.oldest == nil {
+			continue
+		}
+		ask, stop := context.WithTimeout(ctx, 10*time.Second)
+		oldest, err := one.oldest(ask)
+		stop()
+		if err != nil || oldest.IsZero() {
+			continue
+		}
+		for i, q := range c.Questions {
+			if period := c.Objectives[i].Period; q.Source == name && time.Since(oldest) < period.Length {
+				out = append(out, fmt.Sprintf(
+					"source %s: knows the last %s only, less than the period %s of slo %s: slo_window_coverage_ratio shows the share until the rest has passed",
+					name, slo.FormatDuration(time.Since(oldest).Truncate(time.Hour)), period.Key(), c.Objectives[i].Name))
+				break
+			}
+		}
+	}
+	return out
+}
+
+// serve opens the address and answers until ctx ends. An address that cannot be opened ends the
+// daemon. The channel is closed when nothing is served any more.
+func (d *daemon) serve(ctx context.Context, stop context.CancelCauseFunc) <-chan struct{} {
+	done := make(chan struct{})
+	server := &http.Server{Handler: d.face.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	go func() {
+		<-ctx.Done()
+		limit, end := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer end()
+		if server.Shutdown(limit) != nil {
+			server.Close()
+		}
+	}()
+	if d.started != nil {
+		for _, address := range *d.web.WebListenAddresses {
+			d.started(address)
+		}
+	}
+	go func() {
+		defer close(done)
+		if err := toolkit.ListenAndServe(server, d.web, d.log); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			stop(fmt.Errorf("web: %w", err))
+		}
+	}()
+	return done
+}
+
+func addHealthcheck(k *kingpin.Application, p *process) (string, func(context.Context) error) {
+	c := k.Command("healthcheck", "Ask a running yoyu whether it is ready; for images without a shell.")
+	address := c.Flag("url", "Address of the running yoyu.").Default("http://127.0.0.1:9912/-/ready").String()
+	return "healthcheck", func(ctx context.Context) error {
+		ctx, stop := context.WithTimeout(ctx, 5*time.Second)
+		defer stop()
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, *address, nil)
+		if err != nil {
+			return err
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s answers %s", *address, res.Status)
+		}
+		return nil
+	}
+}

@@ -1,0 +1,222 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/yoyu-sre/yoyu/internal/config"
+	"github.com/yoyu-sre/yoyu/internal/pipeline"
+	"github.com/yoyu-sre/yoyu/internal/rightsizing"
+	"github.com/yoyu-sre/yoyu/sinks"
+	sinkdatadog "github.com/yoyu-sre/yoyu/sinks/datadog"
+	"github.com/yoyu-sre/yoyu/slo"
+	"github.com/yoyu-sre/yoyu/sources"
+	"github.com/yoyu-sre/yoyu/sources/kubernetes"
+	"github.com/yoyu-sre/yoyu/sources/promapi"
+	"github.com/yoyu-sre/yoyu/sources/scrape"
+)
+
+// counting makes a source that counts, of one type. It decodes the type's own fields; with a nil
+// list of questions it only checks them.
+type counting func(from config.Source, o partOptions) (*counter, error)
+
+// counter is a source that counts, as the pipeline and the commands need it.
+type counter struct {
+	source   sources.Source[slo.Sample]
+	backfill time.Duration // how far back it can be asked; 0: it knows no past
+	live     func(ctx context.Context) ([]liveFinding, error)
+	oldest   func(ctx context.Context) (time.Time, error) // nil: nobody can say
+}
+
+// partOptions are what every part is made with.
+type partOptions struct {
+	tick      time.Duration
+	questions []sources.Question
+	log       *slog.Logger
+	failed    func(source string, err error)
+}
+
+// The tables of names and constructors.
+var (
+	countingTypes = map[string]counting{
+		"prometheus": newPrometheus,
+		"scrape":     newScrape,
+	}
+	clusterTypes = map[string]func(config.Source, *slog.Logger) (sources.Source[rightsizing.Workload], error){
+		"kubernetes": newKubernetes,
+	}
+	sinkTypes = map[string]func(config.Sink, *slog.Logger) (sinks.Sink, error){
+		"datadog": newDatadog,
+	}
+)
+
+func newScrape(from config.Source, o partOptions) (*counter, error) {
+	var c scrape.Config
+	if err := from.Decode(&c); err != nil {
+		return nil, err
+	}
+	s, err := scrape.New(scrape.Options{
+		Name: from.Name, Config: c, Tick: o.tick, Questions: o.questions, Logger: o.log,
+		Failed: func(f *scrape.Failure) {
+			if o.failed != nil {
+				o.failed(from.Name, f)
+			}
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &counter{source: s}, nil
+}
+
+func newKubernetes(from config.Source, log *slog.Logger) (sources.Source[rightsizing.Workload], error) {
+	var c kubernetes.Config
+	if err := from.Decode(&c); err != nil {
+		return nil, err
+	}
+	return kubernetes.New(kubernetes.Options{Name: from.Name, Config: c, Logger: log})
+}
+
+func newDatadog(from config.Sink, log *slog.Logger) (sinks.Sink, error) {
+	var c sinkdatadog.Config
+	if err := from.Decode(&c); err != nil {
+		return nil, err
+	}
+	return sinkdatadog.New(sinkdatadog.Options{Name: from.Name, Config: c, Logger: log})
+}
+
+// parts are the outside systems of one configuration.
+type parts struct {
+	lanes     []pipeline.Lane
+	counters  map[string]*counter
+	workloads []sources.Source[rightsizing.Workload]
+	sinks     []sinks.Sink
+}
+
+// assemble makes every part of a configuration. Parts of old that did not change are kept, with
+// what they remember. Every fault is reported, with its place in the file.
+func assemble(c *config.Config, old *assembled, log *slog.Logger, failed func(string, error)) (*assembled, error) {
+	out := &assembled{made: map[string]made{}}
+	out.counters = map[string]*counter{}
+	var faults []error
+	for _, from := range c.Sources {
+		switch {
+		case countingTypes[from.Type] != nil:
+			var names []string
+			var questions []sources.Question
+			for i, q := range c.Questions {
+				if q.Source == from.Name {
+					names, questions = append(names, c.Objectives[i].Name), append(questions, q.Question)
+				}
+			}
+			print := fmt.Sprintf("%s %s %s %+v", from.Type, from.Text(), c.Tick, questions)
+			m, ok := old.find(from.Name, print)
+			if !ok {
+				one, err := countingTypes[from.Type](from, partOptions{tick: c.Tick, questions: questions, log: log, failed: failed})
+				if err != nil {
+					faults = append(faults, placed(from.Name, err))
+					continue
+				}
+				m = made{print: print, counter: one}
+			}
+			out.made[from.Name] = m
+			out.counters[from.Name] = m.counter
+			if len(names) > 0 {
+				out.lanes = append(out.lanes, pipeline.Lane{
+					Source: m.counter.source, Objectives: names, Delay: from.Delay, Backfill: m.counter.backfill,
+				})
+			}
+		case clusterTypes[from.Type] != nil:
+			one, err := clusterTypes[from.Type](from, log)
+			if err != nil {
+				faults = append(faults, placed(from.Name, err))
+				continue
+			}
+			out.workloads = append(out.workloads, one)
+		}
+	}
+	for _, from := range c.Sinks {
+		one, err := sinkTypes[from.Type](from, log)
+		if err != nil {
+			faults = append(faults, placed(from.Name, err))
+			continue
+		}
+		out.sinks = append(out.sinks, one)
+	}
+	return out, errors.Join(faults...)
+}
+
+// assembled are parts with what they were made from.
+type assembled struct {
+	parts
+	made map[string]made
+}
+
+type made struct {
+	print   string
+	counter *counter
+}
+
+func (a *assembled) find(name, print string) (made, bool) {
+	if a == nil {
+		return made{}, false
+	}
+	m, ok := a.made[name]
+	return m, ok && m.print == print
+}
+
+// placed names the part that is at fault, unless the fault already names its place in the file.
+func placed(name string, err error) error {
+	var faults config.Faults
+	if errors.As(err, &faults) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}
+
+// judge completes a report: what is proposed for the workloads, and whose they are.
+func judge(c *config.Config) func(*sinks.Report) {
+	return func(r *sinks.Report) {
+		r.Workloads = slices.Clone(r.Workloads)
+		for i := range r.Workloads {
+			w := &r.Workloads[i]
+			w.Services = nil
+			for _, s := range c.Services {
+				if slices.ContainsFunc(s.Workloads, func(o config.Workload) bool {
+					return o.Namespace == w.Namespace && o.Kind == w.Kind && o.Name == w.Name
+				}) {
+					w.Services = append(w.Services, s.Name)
+				}
+			}
+			rightsizing.Judge(w)
+		}
+	}
+}
+
+// newEngine makes an engine for a configuration's objectives.
+func newEngine(c *config.Config) (*slo.Engine, error) {
+	e, err := slo.NewEngine(c.Tick)
+	if err != nil {
+		return nil, err
+	}
+	e.Set(c.Objectives)
+	return e, nil
+}
+
+// newPrometheus makes a source that asks a Prometheus-compatible server.
+func newPrometheus(from config.Source, o partOptions) (*counter, error) {
+	var c promapi.Config
+	if err := from.Decode(&c); err != nil {
+		return nil, err
+	}
+	s, err := promapi.New(promapi.Options{Name: from.Name, Config: c, Tick: o.tick, Questions: o.questions, Logger: o.log})
+	if err != nil {
+		return nil, err
+	}
+	_ = s
+	return nil, nil
+}
