@@ -43,6 +43,9 @@ func newFactor(num, den *big.Int) Factor {
 // Float is the nearest float64.
 func (f Factor) Float() float64 { return float64(f.num) / float64(max(f.den, 1)) }
 
+// Fraction is the factor itself, num/den, for whoever wants to recompute an alert exactly.
+func (f Factor) Fraction() (num, den uint64) { return f.num, max(f.den, 1) }
+
 // String prints at most four digits behind the point: "14.4", "0.9333".
 func (f Factor) String() string {
 	text := strconv.FormatFloat(f.Float(), 'f', 4, 64)

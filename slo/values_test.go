@@ -116,11 +116,11 @@ func TestReachable(t *testing.T) {
 
 func TestWilson(t *testing.T) {
 	for _, c := range []struct{ bad, total, want float64 }{
-		{1, 3, 0.06149194472039629},
+		{1, 3, 0.061490315276160515},
 		{0, 100, 0},
-		{50, 100, 0.4038315303659956},
+		{50, 100, 0.40382982859014716},
 	} {
-		if got := slo.Wilson(c.bad, c.total, 1.96); !got.Defined || math.Abs(got.Float-c.want) > 1e-6 {
+		if got := slo.Wilson(c.bad, c.total, 1.96); !got.Defined || math.Abs(got.Float-c.want) > 1e-12 {
 			t.Errorf("%v of %v: %v, want %v", c.bad, c.total, got, c.want)
 		}
 	}
