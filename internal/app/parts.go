@@ -217,6 +217,5 @@ func newPrometheus(from config.Source, o partOptions) (*counter, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = s
-	return nil, nil
+	return &counter{source: s, backfill: time.Duration(c.Limits.Backfill)}, nil
 }

@@ -1,0 +1,67 @@
+# What builds, tests and ships yoyu. Go, make, git and bash are enough; `make help` lists the rest.
+
+VERSION        ?= $(patsubst v%,%,$(shell git describe --tags --always --dirty 2>/dev/null || echo unknown))
+LDFLAGS        := -s -w -X github.com/prometheus/common/version.Version=$(VERSION)
+PLATFORMS      ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64
+TEST_TIMEOUT   ?= 20m
+FUZZTIME       ?= 10s
+# The same version as in .github/workflows/lint.yml.
+GOLANGCI_LINT  ?= github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# The race detector needs cgo, cgo needs a C compiler: without one the tests run all the same.
+RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test check lint bench fuzz dist clean
+
+help: ## this list
+	@echo "usage: make TARGET"
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1\t\2/p' Makefile
+
+build: ## the program, as ./yoyu
+	go build -trimpath -ldflags '$(LDFLAGS)' -o yoyu .
+
+demo: ## an embedded shop with its budgets; flags go into ARGS="…"
+	go run . demo $(ARGS)
+
+# The real parts are built first, minutes the first time. The lines of go test come last.
+test: ## everything, against a real Prometheus; flags of go test go into TESTFLAGS="…"
+	@parts=$$(bash test/build.sh prometheus) && \
+	export YOYU_REAL=1 YOYU_PROMETHEUS="$$parts/prometheus" YOYU_PROMTOOL="$$parts/promtool" && \
+	$(if $(RACE),,echo "no C compiler here: testing without -race" >&2 &&) \
+	echo "go vet ./..." && go vet ./... && \
+	echo "go test $(RACE) -timeout $(TEST_TIMEOUT) $(TESTFLAGS) ./..." && \
+	go test $(RACE) -timeout $(TEST_TIMEOUT) $(TESTFLAGS) ./...
+
+check: ## the quick one: format, vet, tests without real parts, linters where installed
+	@unformatted=$$(gofmt -l .) && if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	go test -short ./...
+	@if command -v golangci-lint >/dev/null; then echo "golangci-lint run" && golangci-lint run; else echo "golangci-lint is not installed: make lint fetches it"; fi
+
+lint: ## the linters; the pinned version is built the first time where none is installed
+	@if command -v golangci-lint >/dev/null; then golangci-lint run; else go run $(GOLANGCI_LINT) run; fi
+
+bench: ## benchmarks; some of them with BENCH=regexp
+	go test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem ./...
+
+fuzz: ## every fuzz target for FUZZTIME, 10s unless told
+	@bash test/fuzz.sh $(FUZZTIME)
+
+dist: ## archives for every platform with checksums, in dist/
+	@rm -rf dist && mkdir dist
+	@set -e; for platform in $(PLATFORMS); do \
+		os=$${platform%/*} arch=$${platform#*/} name=yoyu-$(VERSION).$$os-$$arch exe=; \
+		if [ $$os = windows ]; then exe=.exe; fi; \
+		echo "dist/$$name.tar.gz"; \
+		mkdir "dist/$$name"; \
+		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch go build -trimpath -ldflags '$(LDFLAGS)' -o "dist/$$name/yoyu$$exe" .; \
+		cp LICENSE README.md config.example.yaml "dist/$$name/"; \
+		tar -C dist -czf "dist/$$name.tar.gz" "$$name"; \
+		rm -r "dist/$$name"; \
+	done
+	@cd dist && if command -v sha256sum >/dev/null; then sha256sum *.tar.gz; else shasum -a 256 *.tar.gz; fi > sha256sums.txt
+	@cat dist/sha256sums.txt
+
+clean: ## what these targets left in the checkout; the cache of real parts stays
+	rm -rf yoyu dist coverage.out

@@ -1,0 +1,94 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/yoyu-sre/yoyu/internal/config"
+	"github.com/yoyu-sre/yoyu/internal/demo"
+	"github.com/yoyu-sre/yoyu/slo"
+	"github.com/yoyu-sre/yoyu/sources/recorded"
+)
+
+func addDemo(k *kingpin.Application, p *process) (string, func(context.Context) error) {
+	c := k.Command("demo", "Run the daemon with nothing else: an embedded shop with traffic, incidents and a month of history.")
+	seed := c.Flag("seed", "Equal seeds tell equal stories.").Default("1").Int64()
+	var s serving
+	s.flags(c, "data/demo/")
+	return "demo", func(ctx context.Context) error { return p.demo(ctx, s, *seed) }
+}
+
+// demo opens the shop and runs the daemon on it. The shop's month of history comes from the same
+// recorded source as a backtest's; from then on its pods are scraped like any stranger's.
+func (p *process) demo(ctx context.Context, s serving, seed int64) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	shop := demo.New(demo.Options{Seed: seed, Logger: p.log})
+	if err := shop.Start(ctx); err != nil {
+		return err
+	}
+	defer func() { stop(); shop.Wait() }()
+	d, err := newDaemon(p, s, func() (*config.Config, error) { return config.Parse("demo.yaml", shop.Config()) })
+	if err != nil {
+		return err
+	}
+	d.past = func(e *slo.Engine, c *config.Config) error { return remember(ctx, e, c, shop) }
+	d.started = func(address string) { p.welcome(address, d.prefix, shop) }
+	return d.run(ctx)
+}
+
+// remember fills the windows from the shop's history.
+func remember(ctx context.Context, e *slo.Engine, c *config.Config, shop *demo.Shop) error {
+	var month bytes.Buffer
+	if err := shop.Month(&month); err != nil {
+		return err
+	}
+	source, err := recorded.Read(&month, recorded.Options{Name: "history", Tick: c.Tick, Questions: questions(c)})
+	if err != nil {
+		return err
+	}
+	all := source.Span()
+	all.To = e.At(shop.Opening(), 0)
+	for span := all; span.From.Before(all.To); span.From = span.To {
+		if span.To = span.From.Add(slo.Day); span.To.After(all.To) {
+			span.To = all.To
+		}
+		samples, err := source.Collect(ctx, span)
+		if err != nil {
+			return err
+		}
+		if err := e.Observe(samples...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// welcome says where to look.
+func (p *process) welcome(address, prefix string, shop *demo.Shop) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return
+	}
+	if host == "" || host == "0.0.0.0" || host == "::" {
+		host = "localhost"
+	}
+	at := "http://" + net.JoinHostPort(host, port) + prefix
+	fmt.Fprintf(p.stdout, strings.TrimLeft(`
+The shop is open. Look at
+
+  %[1]s/                     what burns, what is left, what could be given back
+  %[1]s/explain?slo=checkout-availability&route=/pay
+                                             every number of one budget, to be recomputed by hand
+  %[1]s/metrics              what Prometheus would scrape
+  %[1]s/api/v1/slos          the same as JSON
+  %[2]s/                     what Datadog would have got
+
+checkout-availability is burning on route /pay. The first numbers are there within seconds. Ctrl-C ends it.
+`, "\n"), at, shop.IntakeURL())
+}

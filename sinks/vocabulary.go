@@ -1,0 +1,472 @@
+package sinks
+
+import (
+	"iter"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/yoyu-sre/yoyu/internal/rightsizing"
+	"github.com/yoyu-sre/yoyu/slo"
+)
+
+// Family is one family of series: a name, what it means, and which labels tell its series apart.
+type Family struct {
+	Name   string   // as on /metrics
+	Help   string   // unit, range and meaning in one sentence
+	Type   Type     // counter, gauge or info
+	Scope  Scope    // what one series stands for: says which labels come first
+	Labels []string // labels beside those of the scope; slo_info carries the SLO's own labels too
+
+	ofStatus    func(p *pen, st *slo.Status)
+	ofWorkload  func(p *pen, w *rightsizing.Workload)
+	ofContainer func(p *pen, c *rightsizing.Container)
+}
+
+// Type is the kind of number that a family holds.
+type Type uint8
+
+// The types of families.
+const (
+	Gauge   Type = iota // goes up and down
+	Counter             // only rises
+	Info                // always 1, the message is in the labels; a gauge to outside systems
+)
+
+// String is the type as an exposition names it.
+func (t Type) String() string {
+	if t == Counter {
+		return "counter"
+	}
+	return "gauge"
+}
+
+// Scope is what one series of a family stands for.
+type Scope uint8
+
+// The scopes, with the labels each of them gives its series.
+const (
+	PerSLO          Scope = iota // slo, service: once, whatever the groups, so that on(slo) always joins
+	PerGroup                     // slo, service and the group_by labels
+	PerWorkload                  // namespace, workload_kind, workload
+	PerContainer                 // and container
+	PerVPA                       // namespace, workload_kind, workload, vpa
+	PerVPAContainer              // and container
+	PerEdge                      // service, namespace, workload_kind, workload
+)
+
+// Label is one name and value. A label without a value is the same as none, and is never written.
+type Label struct {
+	Name, Value string
+}
+
+// Point is one series with its value at the time of the report.
+type Point struct {
+	Family *Family
+	Labels []Label // names differ, values are not empty; valid until the next point, copy to keep
+	Value  float64 // never NaN or infinite
+
+	Status    *slo.Status           // what it says something about; nil for workloads
+	Workload  *rightsizing.Workload // nil for SLOs
+	Container *rightsizing.Container
+}
+
+// Selection says which points a sink wants. The zero value is what /metrics shows by default.
+type Selection struct {
+	Families   []*Family // nil: all of them
+	AllWindows bool      // slo_error_ratio and slo_window_coverage_ratio for every window (series: full)
+}
+
+// PeriodWindow is the window label of the compliance period, whatever its length.
+const PeriodWindow = "period"
+
+// The families about objectives.
+var (
+	SLOInfo = &Family{
+		Name: "slo_info", Type: Info, Scope: PerSLO, Labels: []string{"period", "runbook_url", "counting"},
+		Help: "An SLO and its labels; always 1.",
+		ofStatus: func(p *pen, st *slo.Status) {
+			o := st.Objective
+			own := []Label{{"period", o.Period.Key()}, {"runbook_url", o.RunbookURL}, {"counting", o.Counting}}
+			for _, name := range slices.Sorted(maps.Keys(o.Labels)) {
+				own = append(own, Label{name, o.Labels[name]})
+			}
+			p.put(1, own...)
+		},
+	}
+	SLOObjective = &Family{
+		Name: "slo_objective_ratio", Scope: PerSLO,
+		Help:     "Promised share of good events, 0 to 1.",
+		ofStatus: func(p *pen, st *slo.Status) { p.put(st.Objective.Target.Float()) },
+	}
+	SLOPeriod = &Family{
+		Name: "slo_period_seconds", Scope: PerSLO,
+		Help:     "Length of the compliance period; nominal for a calendar one.",
+		ofStatus: func(p *pen, st *slo.Status) { p.put(st.Objective.Period.Length.Seconds()) },
+	}
+	SLOPeriodStart = &Family{
+		Name: "slo_period_start_timestamp_seconds", Scope: PerSLO,
+		Help: "Start of the current calendar period.",
+		ofStatus: func(p *pen, st *slo.Status) {
+			start, _ := st.Objective.Period.Edges(st.At)
+			p.putTime(start)
+		},
+	}
+	SLOPeriodEnd = &Family{
+		Name: "slo_period_end_timestamp_seconds", Scope: PerSLO,
+		Help: "End of the current calendar period.",
+		ofStatus: func(p *pen, st *slo.Status) {
+			_, end := st.Objective.Period.Edges(st.At)
+			p.putTime(end)
+		},
+	}
+	SLOEvents = &Family{
+		Name: "slo_events_total", Type: Counter, Scope: PerGroup,
+		Help:     "Events seen since the SLO was first watched. Shows flow; the budget is in slo_error_budget_*.",
+		ofStatus: func(p *pen, st *slo.Status) { p.put(st.EventsTotal) },
+	}
+	SLOBadEvents = &Family{
+		Name: "slo_bad_events_total", Type: Counter, Scope: PerGroup,
+		Help:     "Bad events seen since the SLO was first watched.",
+		ofStatus: func(p *pen, st *slo.Status) { p.put(st.BadEventsTotal) },
+	}
+	SLOErrorRatio = &Family{
+		Name: "slo_error_ratio", Scope: PerGroup, Labels: []string{"window"},
+		Help: "Share of bad events in the window, 0 to 1; absent without events.",
+		ofStatus: func(p *pen, st *slo.Status) {
+			for i := range st.Windows {
+				if w := &st.Windows[i]; p.shows(w) {
+					p.putValue(w.ErrorRatio, Label{"window", window(w)})
+				}
+			}
+		},
+	}
+	SLOBurnRate = &Family{
+		Name: "slo_burn_rate", Scope: PerGroup, Labels: []string{"window"},
+		Help: "How many times faster than the steady pace the window spends the error budget.",
+		ofStatus: func(p *pen, st *slo.Status) {
+			for i := range st.Windows {
+				w := &st.Windows[i]
+				p.putValue(w.BurnRate, Label{"window", window(w)})
+			}
+		},
+	}
+	SLOCoverage = &Family{
+		Name: "slo_window_coverage_ratio", Scope: PerGroup, Labels: []string{"window"},
+		Help: "Share of the window that the source answered for, 0 to 1.",
+		ofStatus: func(p *pen, st *slo.Status) {
+			for i := range st.Windows {
+				if w := &st.Windows[i]; p.shows(w) {
+					p.put(w.Coverage, Label{"window", window(w)})
+				}
+			}
+		},
+	}
+	SLORemainingRatio = &Family{
+		Name: "slo_error_budget_remaining_ratio", Scope: PerGroup,
+		Help:     "Share of the period's error budget that is left: 1 untouched, 0 spent, negative overspent.",
+		ofStatus: func(p *pen, st *slo.Status) { p.put(st.Budget.RemainingRatio) },
+	}
+	SLOBudgetEvents = &Family{
+		Name: "slo_error_budget_events", Scope: PerGroup,
+		Help:     "Bad events (or slices) that the events of the period so far allow.",
+		ofStatus: func(p *pen, st *slo.Status) { p.put(st.Budget.Allowed) },
+	}
+	SLORemainingEvents = &Family{
+		Name: "slo_error_budget_remaining_events", Scope: PerGroup,
+		Help:     "Bad events (or slices) still allowed; negative when overspent.",
+		ofStatus: func(p *pen, st *slo.Status) { p.put(st.Budget.Allowed - st.Budget.Spent) },
+	}
+	SLOExhaustion = &Family{
+		Name: "slo_error_budget_exhaustion_seconds", Scope: PerGroup,
+		Help:     "Time until the budget is spent at the present burn; 0 when spent, absent while nothing burns faster than the period.",
+		ofStatus: func(p *pen, st *slo.Status) { p.putValue(st.Budget.Exhaustion) },
+	}
+	SLOAlertFiring = &Family{
+		Name: "slo_alert_firing", Scope: PerGroup, Labels: []string{"severity"},
+		Help: "1 while any pair of windows of the severity burns above its factor, else 0.",
+		ofStatus: func(p *pen, st *slo.Status) {
+			for _, a := range st.Alerts {
+				firing := 0.0
+				if a.Firing {
+					firing = 1
+				}
+				p.put(firing, Label{"severity", a.Severity})
+			}
+		},
+	}
+	SLOAlertBurnRatio = &Family{
+		Name: "slo_alert_burn_ratio", Scope: PerGroup, Labels: []string{"severity"},
+		Help: "Largest over pairs of min(burn long, burn short)/factor: above 1 the severity fires.",
+		ofStatus: func(p *pen, st *slo.Status) {
+			for _, a := range st.Alerts {
+				p.putValue(a.BurnRatio, Label{"severity", a.Severity})
+			}
+		},
+	}
+	SLOLastSample = &Family{
+		Name: "slo_last_sample_timestamp_seconds", Scope: PerGroup,
+		Help:     "Newest moment that the source answered for.",
+		ofStatus: func(p *pen, st *slo.Status) { p.putTime(st.Newest) },
+	}
+)
+
+// The families about workloads. All amounts are per pod.
+var (
+	VPAInfo = &Family{
+		Name: "vpa_info", Type: Info, Scope: PerVPA, Labels: []string{"update_mode"},
+		Help:       "A VerticalPodAutoscaler and the workload it watches; always 1.",
+		ofWorkload: func(p *pen, w *rightsizing.Workload) { p.put(1, Label{"update_mode", w.UpdateMode}) },
+	}
+	VPACPU = &Family{
+		Name: "vpa_recommendation_cpu_cores", Scope: PerVPAContainer, Labels: []string{"bound"},
+		Help:        "CPU that the VerticalPodAutoscaler recommends per pod.",
+		ofContainer: func(p *pen, c *rightsizing.Container) { p.putBounds(c.CPU) },
+	}
+	VPAMemory = &Family{
+		Name: "vpa_recommendation_memory_bytes", Scope: PerVPAContainer, Labels: []string{"bound"},
+		Help:        "Memory that the VerticalPodAutoscaler recommends per pod.",
+		ofContainer: func(p *pen, c *rightsizing.Container) { p.putBounds(c.Memory) },
+	}
+	RequestCPU = &Family{
+		Name: "rightsizing_request_cpu_cores", Scope: PerContainer,
+		Help:        "CPU that the container requests per pod.",
+		ofContainer: func(p *pen, c *rightsizing.Container) { p.putValue(c.CPU.Request) },
+	}
+	RequestMemory = &Family{
+		Name: "rightsizing_request_memory_bytes", Scope: PerContainer,
+		Help:        "Memory that the container requests per pod.",
+		ofContainer: func(p *pen, c *rightsizing.Container) { p.putValue(c.Memory.Request) },
+	}
+	LimitCPU = &Family{
+		Name: "rightsizing_limit_cpu_cores", Scope: PerContainer,
+		Help:        "CPU limit of the container per pod.",
+		ofContainer: func(p *pen, c *rightsizing.Container) { p.putValue(c.CPU.Limit) },
+	}
+	LimitMemory = &Family{
+		Name: "rightsizing_limit_memory_bytes", Scope: PerContainer,
+		Help:        "Memory limit of the container per pod.",
+		ofContainer: func(p *pen, c *rightsizing.Container) { p.putValue(c.Memory.Limit) },
+	}
+	ProposedCPU = &Family{
+		Name: "rightsizing_proposed_request_cpu_cores", Scope: PerContainer,
+		Help:        "CPU request that yoyu proposes per pod.",
+		ofContainer: func(p *pen, c *rightsizing.Container) { p.putValue(c.CPU.Proposed) },
+	}
+	ProposedMemory = &Family{
+		Name: "rightsizing_proposed_request_memory_bytes", Scope: PerContainer,
+		Help:        "Memory request that yoyu proposes per pod.",
+		ofContainer: func(p *pen, c *rightsizing.Container) { p.putValue(c.Memory.Proposed) },
+	}
+	HeadroomCPU = &Family{
+		Name: "rightsizing_headroom_cpu_cores", Scope: PerContainer,
+		Help:        "Requested minus proposed CPU per pod: positive is waste, negative is need.",
+		ofContainer: func(p *pen, c *rightsizing.Container) { p.putValue(c.CPU.Headroom) },
+	}
+	HeadroomMemory = &Family{
+		Name: "rightsizing_headroom_memory_bytes", Scope: PerContainer,
+		Help:        "Requested minus proposed memory per pod: positive is waste, negative is need.",
+		ofContainer: func(p *pen, c *rightsizing.Container) { p.putValue(c.Memory.Headroom) },
+	}
+	Replicas = &Family{
+		Name: "rightsizing_replicas", Scope: PerWorkload,
+		Help:       "Pods of the workload.",
+		ofWorkload: func(p *pen, w *rightsizing.Workload) { p.put(float64(w.Replicas)) },
+	}
+	WorkloadInfo = &Family{
+		Name: "slo_workload_info", Type: Info, Scope: PerEdge,
+		Help: "A service and a workload that it runs on; always 1.",
+		ofWorkload: func(p *pen, w *rightsizing.Workload) {
+			for i, service := range w.Services {
+				if service != "" && !slices.Contains(w.Services[:i], service) {
+					p.put(1, Label{"service", service})
+				}
+			}
+		},
+	}
+)
+
+// Families is the vocabulary, in the order in which it is published.
+var Families = []*Family{
+	SLOInfo, SLOObjective, SLOPeriod, SLOPeriodStart, SLOPeriodEnd,
+	SLOEvents, SLOBadEvents, SLOErrorRatio, SLOBurnRate, SLOCoverage,
+	SLORemainingRatio, SLOBudgetEvents, SLORemainingEvents, SLOExhaustion,
+	SLOAlertFiring, SLOAlertBurnRatio, SLOLastSample,
+	VPAInfo, VPACPU, VPAMemory,
+	RequestCPU, RequestMemory, LimitCPU, LimitMemory,
+	ProposedCPU, ProposedMemory, HeadroomCPU, HeadroomMemory,
+	Replicas, WorkloadInfo,
+}
+
+// Dotted is the family's name in Datadog: a dot after the first word ("slo.burn_rate").
+func (f *Family) Dotted() string { return strings.Replace(f.Name, "_", ".", 1) }
+
+// Points walks the report family by family, in the order of Families, so that the series of one
+// family are neighbours as an exposition wants them. A series without a defined value is left out.
+//
+// It is the only place where numbers get names: every sink walks here.
+func (r *Report) Points(sel Selection) iter.Seq[Point] {
+	return func(yield func(Point) bool) {
+		families := sel.Families
+		if families == nil {
+			families = Families
+		}
+		p := &pen{yield: yield, all: sel.AllWindows}
+		for _, f := range families {
+			p.point.Family = f
+			if f.ofStatus != nil {
+				p.statuses(r.SLOs, f)
+			} else {
+				p.workloads(r.Workloads, f)
+			}
+			if p.done {
+				return
+			}
+		}
+	}
+}
+
+// pen writes the points of one walk. It reuses one slice of labels for all of them.
+type pen struct {
+	yield func(Point) bool
+	done  bool // the reader has had enough
+	all   bool // every window of every family
+
+	point Point
+	base  int // labels that the scope gave
+}
+
+func (p *pen) statuses(statuses []slo.Status, f *Family) {
+	for i := range statuses {
+		st := &statuses[i]
+		o := st.Objective
+		if f.Scope == PerSLO && i > 0 && statuses[i-1].Objective.Name == o.Name {
+			continue
+		}
+		p.point.Status = st
+		p.scope(Label{"slo", o.Name}, Label{"service", o.Service})
+		if f.Scope == PerGroup {
+			for k, name := range o.GroupBy {
+				if k < len(st.Labels) {
+					p.add(Label{name, st.Labels[k]})
+				}
+			}
+			p.base = len(p.point.Labels)
+		}
+		if f.ofStatus(p, st); p.done {
+			return
+		}
+	}
+	p.point.Status = nil
+}
+
+func (p *pen) workloads(workloads []rightsizing.Workload, f *Family) {
+	ofVPA := f.Scope == PerVPA || f.Scope == PerVPAContainer
+	for i := range workloads {
+		w := &workloads[i]
+		if ofVPA && w.VPA == "" {
+			continue
+		}
+		// A workload that two VPAs watch comes twice, but asks for its resources once.
+		if !ofVPA && i > 0 && sameWorkload(w, &workloads[i-1]) {
+			continue
+		}
+		p.point.Workload = w
+		p.scope(Label{"namespace", w.Namespace}, Label{"workload_kind", w.Kind}, Label{"workload", w.Name})
+		if ofVPA {
+			p.add(Label{"vpa", w.VPA})
+			p.base = len(p.point.Labels)
+		}
+		if f.ofWorkload != nil {
+			if f.ofWorkload(p, w); p.done {
+				return
+			}
+			continue
+		}
+		scope := p.base
+		for c := range w.Containers {
+			p.point.Container = &w.Containers[c]
+			p.point.Labels = p.point.Labels[:scope]
+			p.add(Label{"container", w.Containers[c].Name})
+			p.base = len(p.point.Labels)
+			if f.ofContainer(p, &w.Containers[c]); p.done {
+				return
+			}
+		}
+		p.point.Container = nil
+	}
+	p.point.Workload = nil
+}
+
+func sameWorkload(a, b *rightsizing.Workload) bool {
+	return a.Name == b.Name && a.Kind == b.Kind && a.Namespace == b.Namespace
+}
+
+// scope starts the labels of a new subject.
+func (p *pen) scope(labels ...Label) {
+	p.point.Labels = p.point.Labels[:0]
+	for _, l := range labels {
+		p.add(l)
+	}
+	p.base = len(p.point.Labels)
+}
+
+// add appends a label unless it says nothing or its name is taken: a series with one name twice
+// would cost the whole scrape.
+func (p *pen) add(l Label) {
+	if l.Value == "" || l.Name == "" {
+		return
+	}
+	for _, have := range p.point.Labels {
+		if have.Name == l.Name {
+			return
+		}
+	}
+	p.point.Labels = append(p.point.Labels, l)
+}
+
+// put yields one point of the subject, with further labels.
+func (p *pen) put(v float64, more ...Label) {
+	if p.done || math.IsNaN(v) || math.IsInf(v, 0) {
+		return
+	}
+	p.point.Labels = p.point.Labels[:p.base]
+	for _, l := range more {
+		p.add(l)
+	}
+	p.point.Value = v
+	p.done = !p.yield(p.point)
+}
+
+func (p *pen) putValue(v slo.Value, more ...Label) {
+	if v.Defined {
+		p.put(v.Float, more...)
+	}
+}
+
+// putTime yields a moment in Unix seconds; a zero time is undefined.
+func (p *pen) putTime(t time.Time) {
+	if !t.IsZero() {
+		p.put(float64(t.UnixMilli()) / 1000)
+	}
+}
+
+func (p *pen) putBounds(res rightsizing.Resource) {
+	p.putValue(res.Target, Label{"bound", "target"})
+	p.putValue(res.Lower, Label{"bound", "lower"})
+	p.putValue(res.Upper, Label{"bound", "upper"})
+	p.putValue(res.Uncapped, Label{"bound", "uncapped"})
+}
+
+// shows reports whether a window is published by the families that show only some.
+func (p *pen) shows(w *slo.Window) bool { return p.all || w.IsPeriod || w.Length == time.Hour }
+
+// window is the window label: the key, or the one name that every period shares.
+func window(w *slo.Window) string {
+	if w.IsPeriod {
+		return PeriodWindow
+	}
+	return w.Key
+}

@@ -1,0 +1,230 @@
+package scrape
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/yoyu-sre/yoyu/internal/increments"
+	"github.com/yoyu-sre/yoyu/internal/selectors"
+	"github.com/yoyu-sre/yoyu/slo"
+	"github.com/yoyu-sre/yoyu/sources"
+)
+
+// Source scrapes targets and counts for the questions of many objectives. It is safe for
+// concurrent use: answers from memory never wait for a target.
+type Source struct {
+	name     string
+	tick     time.Duration
+	patience time.Duration // how long after its end a span is still the present
+	targets  []*target
+	fetcher  *fetcher
+	reader   *reader
+	limit    int // targets asked at the same time
+	log      *slog.Logger
+	failed   func(*Failure)
+
+	turn chan struct{} // holds a token while a turn scrapes: it owns the targets
+
+	mu        sync.Mutex // guards what follows
+	questions []*question
+	newest    time.Time // of the last turn that a target answered
+}
+
+var _ sources.Source[slo.Sample] = (*Source)(nil)
+
+// Options are what a source is made of.
+type Options struct {
+	Name      string
+	Config    Config
+	Tick      time.Duration
+	Questions []sources.Question
+	Logger    *slog.Logger // nil: no log
+
+	// Failed is told of each target that failed in a turn where others answered: nobody else would
+	// hear of it. Where none answered, the failures are Collect's error. nil: not told.
+	Failed func(*Failure)
+}
+
+// New checks the configuration and the questions. It opens no connection. Every fault is reported,
+// one a line.
+func New(o Options) (*Source, error) {
+	if o.Tick < time.Millisecond || o.Tick%time.Millisecond != 0 {
+		return nil, fmt.Errorf("tick: %s is no whole number of milliseconds", o.Tick)
+	}
+	c, targets, err := o.Config.completed(o.Name, o.Tick)
+	faults := []error{err}
+	plans := make([]*selectors.Plan, 0, len(o.Questions))
+	for _, q := range o.Questions {
+		plan, err := newPlan(q)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("slo %s: %w", q.SLO, err))
+			continue
+		}
+		plans = append(plans, plan)
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	fetcher, err := newFetcher(o.Name, c)
+	if err != nil {
+		return nil, err
+	}
+	s := &Source{
+		name: o.Name, tick: o.Tick, patience: max(2*o.Tick, time.Minute),
+		targets: targets, fetcher: fetcher, limit: c.Limits.Concurrency,
+		reader: newReader(plans, c.Job, c.Limits.Samples, increments.Lookback(o.Tick).Milliseconds()),
+		log:    o.Logger, failed: o.Failed,
+		turn: make(chan struct{}, 1),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	for _, plan := range plans {
+		s.questions = append(s.questions, newQuestion(plan, o.Tick))
+	}
+	return s, nil
+}
+
+func newPlan(q sources.Question) (*selectors.Plan, error) {
+	switch kind := q.Indicator.Kind; {
+	case q.Pushdown:
+		return nil, errors.New("counting: pushdown needs a server that counts, and a scraped page is none: remove it, every series is counted exactly")
+	case kind == sources.PromQL || kind == sources.Ratio:
+		return nil, fmt.Errorf("a scraped page cannot answer a %s indicator: use counters, latency or gauge, or a source of type prometheus", kind)
+	}
+	return selectors.NewPlan(q)
+}
+
+// Name is the source's name in the configuration.
+func (s *Source) Name() string { return s.name }
+
+// Collect answers for a span that lies on whole ticks. If its end is the present, and newer than
+// all before it, every target is scraped once and the samples are booked at the span's end; else
+// the answer is what is remembered of it. Reason tells errors and Sample.Err apart.
+func (s *Source) Collect(ctx context.Context, span slo.Span, only ...string) ([]slo.Sample, error) {
+	if span.Empty() || !s.whole(span.From) || !s.whole(span.To) {
+		return nil, fmt.Errorf("span %s does not lie on whole ticks of %s", span, s.tick)
+	}
+	if s.due(span.To) {
+		if err := s.scrape(ctx, span.To); err != nil {
+			return nil, err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	samples := make([]slo.Sample, 0, len(s.questions))
+	for _, q := range s.questions {
+		if len(only) == 0 || slices.Contains(only, q.plan.Question.SLO) {
+			samples = append(samples, q.answer(span))
+		}
+	}
+	return samples, nil
+}
+
+func (s *Source) whole(t time.Time) bool {
+	return t.Nanosecond()%int(time.Millisecond) == 0 && t.UnixMilli()%s.tick.Milliseconds() == 0
+}
+
+// due reports whether a scrape now would be the answer at a moment. It alone reads the clock: a
+// page shows the present, and nothing else can tell that the moment is past.
+func (s *Source) due(at time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.questions) > 0 && at.After(s.newest) && time.Since(at) < s.patience
+}
+
+// scrape takes one turn: every target once. It fails when no target answers, and then nothing has
+// changed.
+func (s *Source) scrape(ctx context.Context, at time.Time) error {
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if !s.due(at) {
+		return nil // the turn before was this one
+	}
+	found, failed := s.pages(ctx, at)
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return ctx.Err()
+	}
+	// At the deadline of ctx, what was answered in time still counts.
+	answered := slices.ContainsFunc(found, func(p *page) bool { return p != nil })
+	s.report(failed, answered)
+	if !answered {
+		return errors.Join(failed...)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, q := range s.questions {
+		q.count(at, i, found, failed)
+	}
+	s.newest = at
+	return nil
+}
+
+// pages asks every target, those that failed last time after the others: where they hang, they
+// hold up one another only.
+func (s *Source) pages(ctx context.Context, at time.Time) (found []*page, failed []error) {
+	found, failed = make([]*page, len(s.targets)), make([]error, len(s.targets))
+	var g errgroup.Group
+	g.SetLimit(s.limit)
+	for _, down := range [2]bool{false, true} {
+		for i, t := range s.targets {
+			if (t.down != "") != down {
+				continue
+			}
+			g.Go(func() error {
+				p, err := s.page(ctx, t, at)
+				if err != nil {
+					failed[i] = &Failure{Target: t.String(), Reason: reason(err), Err: err}
+					return nil
+				}
+				found[i] = p
+				return nil
+			})
+		}
+	}
+	_ = g.Wait() // failures are by target
+	return found, failed
+}
+
+func (s *Source) page(ctx context.Context, t *target, at time.Time) (*page, error) {
+	body, contentType, err := s.fetcher.fetch(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	t.size = len(body)
+	return s.reader.read(body, contentType, t, at.UnixMilli())
+}
+
+// report notes who is down. The log hears of a target when that changes, not at every tick.
+func (s *Source) report(failed []error, answered bool) {
+	for i, t := range s.targets {
+		var failure *Failure
+		if !errors.As(failed[i], &failure) {
+			if t.down != "" {
+				s.log.Info("target answers again", "source", s.name, "target", t.String())
+			}
+			t.down = ""
+			continue
+		}
+		if answered {
+			if t.down != failure.Reason {
+				s.log.Warn("target failed", "source", s.name, "target", failure.Target, "reason", failure.Reason, "err", failure.Err)
+			}
+			if s.failed != nil {
+				s.failed(failure)
+			}
+		}
+		t.down = failure.Reason
+	}
+}

@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Builds the real programs that tests run against, each from its own pinned Go module beside this
+# script, into a cache outside the checkout. A second run costs nothing.
+#
+#   test/build.sh                  builds every part and prints the folder of each
+#   test/build.sh prometheus …     builds these only
+#   test/build.sh --path [PART …]  prints the folders and builds nothing
+#
+# The cache is ${YOYU_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/yoyu/test}/<part>-<key>, where
+# the key holds all that decides what comes out: the Go version and platform, the module's go.mod
+# and go.sum, and the flags. Old keys are left alone; the cache may be deleted at any time.
+set -euo pipefail
+
+# One line for each part: the folder of its module, then the flags of go build. What is built are
+# the `tool` lines of its go.mod.
+parts() {
+	part prometheus -tags=remove_all_sd,netgo -ldflags='-s -w -X github.com/prometheus/common/version.Version=3.16.0'
+}
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${YOYU_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/yoyu/test}
+if [[ $cache != /* ]]; then
+	cache=$PWD/$cache
+fi
+known=' '
+
+# What the caller's environment says about building Go must not change what is built. Without cgo
+# no C compiler is needed, and the same source gives the same program everywhere.
+unset GOOS GOARCH
+export GOFLAGS=-mod=readonly GOWORK=off CGO_ENABLED=0
+
+part() {
+	local name=$1
+	shift
+	known+="$name "
+	if [[ ${#wanted[@]} -gt 0 && " ${wanted[*]} " != *" $name "* ]]; then
+		return
+	fi
+
+	local module=$here/$name flags=(-trimpath -buildvcs=false "$@") key dir
+	key=$({
+		go -C "$module" env GOVERSION GOOS GOARCH
+		cat "$module/go.mod" "$module/go.sum"
+		printf '%s\n' "${flags[@]}"
+	} | git hash-object --stdin)
+	dir=$cache/$name-${key:0:16}
+
+	if [[ $build == yes && ! -d $dir ]]; then
+		echo "test/build.sh: building $name into $dir (minutes, once)" >&2
+		mkdir -p "$cache"
+		# Built aside and renamed, so that a build cut short is never taken for a whole one.
+		tmp=$dir.tmp.$$
+		go -C "$module" build "${flags[@]}" -o "$tmp/" tool >&2
+		mv "$tmp" "$dir"
+		# Where another build was quicker, the rename went into its folder.
+		rm -rf "$dir/${tmp##*/}"
+		tmp=
+	fi
+	printf '%s\n' "$dir"
+}
+
+tmp=
+trap 'if [[ -n $tmp ]]; then rm -rf "$tmp"; fi' EXIT
+
+build=yes
+wanted=()
+for arg in "$@"; do
+	case $arg in
+	--path) build=no ;;
+	-*)
+		echo "test/build.sh: unknown flag $arg" >&2
+		exit 2
+		;;
+	*) wanted+=("$arg") ;;
+	esac
+done
+
+parts
+
+for name in ${wanted[@]+"${wanted[@]}"}; do
+	if [[ $known != *" $name "* ]]; then
+		echo "test/build.sh: unknown part $name; known:$known" >&2
+		exit 2
+	fi
+done
