@@ -12,8 +12,8 @@ import (
 
 // A Sink takes reports to one outside system.
 //
-// Write must neither change the report nor keep it after an error. It is called by one goroutine
-// at a time, with the newest report: a slow sink misses reports, never a queue of them.
+// Write must neither change the report nor keep it after it has returned. It is called by one
+// goroutine at a time, with the newest report: a slow sink misses reports, never a queue of them.
 type Sink interface {
 	Name() string
 	Write(ctx context.Context, r *Report) error

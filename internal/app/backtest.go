@@ -110,7 +110,7 @@ func (p *process) history(run *backtest.Options, c *config.Config, o backtestOpt
 			return fmt.Errorf("--end %s: %w", o.end, err)
 		}
 	}
-	parts, err := assemble(c, nil, p.log, nil)
+	parts, err := assemble(c, nil, partOptions{log: p.log})
 	if err != nil {
 		return err
 	}

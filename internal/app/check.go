@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -37,10 +38,10 @@ func (p *process) check(ctx context.Context, files []string, live, github bool) 
 	}
 	bad := false
 	for _, file := range files {
-		c, err := config.Load(file)
+		c, loading := config.Load(file)
+		parts, making := assemble(c, nil, partOptions{log: p.log, dry: true})
+		err := errors.Join(loading, making)
 		faults := config.FaultsOf(err)
-		parts, err := assemble(c, nil, p.log, nil)
-		faults = append(faults, config.FaultsOf(err)...)
 		for _, f := range append(faults, c.Warnings...) {
 			say(f)
 		}

@@ -81,7 +81,8 @@ type daemon struct {
 
 	registry *prometheus.Registry
 	metrics  *pipeline.Metrics
-	exposed  *sinkprom.Sink
+	exposed  exposition
+	full     bool // whether it shows every window
 	face     *web.Server
 	state    *state
 	reload   reloads
@@ -114,7 +115,7 @@ func newDaemon(p *process, s serving, load func() (*config.Config, error)) (*dae
 		pending: make(chan chan error),
 	}
 	d.state = newState(s.storage, p.log)
-	d.registry.MustRegister(d.reload.ok, d.reload.when, d.state.writable)
+	d.registry.MustRegister(d.reload.ok, d.reload.when, d.state.writable, &d.exposed)
 
 	external, prefix, err := s.addresses()
 	if err != nil {
@@ -125,8 +126,6 @@ func newDaemon(p *process, s serving, load func() (*config.Config, error)) (*dae
 	if s.lifecycle {
 		reload = d.askReload
 	}
-	d.exposed = sinkprom.New(sinkprom.Options{Name: "prometheus"})
-	d.registry.MustRegister(d.exposed)
 	d.face = web.New(web.Options{
 		Metrics: promhttp.InstrumentMetricHandler(d.registry, promhttp.HandlerFor(d.registry, promhttp.HandlerOpts{
 			Registry: d.registry, ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelError), EnableOpenMetrics: true,
@@ -163,7 +162,7 @@ func (d *daemon) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	now, err := assemble(c, nil, d.log, d.metrics.Failed)
+	now, err := assemble(c, nil, partOptions{log: d.log, failed: d.metrics.Failed})
 	if err != nil {
 		return err
 	}
@@ -174,6 +173,7 @@ func (d *daemon) run(ctx context.Context) error {
 		return err
 	}
 	d.state.restore(engine, c)
+	engine.Watch(time.Now())
 	if d.past != nil {
 		if err := d.past(engine, c); err != nil {
 			return err
@@ -202,9 +202,42 @@ func (d *daemon) run(ctx context.Context) error {
 			if engine, err = newEngine(again.config); err != nil {
 				return err
 			}
+			engine.Watch(time.Now())
 		}
 		engine.Set(again.config.Objectives)
 		c, now = again.config, again.parts
+	}
+}
+
+// expose gives /metrics the series that the configuration asks for.
+func (d *daemon) expose(c *config.Config) {
+	if d.exposed.Sink == nil || d.full != c.FullSeries {
+		d.full = c.FullSeries
+		d.exposed.swap(sinkprom.New(sinkprom.Options{Name: "metrics", AllWindows: d.full}))
+	}
+}
+
+// exposition is what /metrics shows: a collector that stays while the sink behind it may change.
+type exposition struct {
+	mu sync.RWMutex
+	*sinkprom.Sink
+}
+
+func (e *exposition) swap(s *sinkprom.Sink) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.Sink = s
+}
+
+// Describe tells nothing: the series follow the configuration.
+func (e *exposition) Describe(chan<- *prometheus.Desc) {}
+
+// Collect shows the newest report.
+func (e *exposition) Collect(ch chan<- prometheus.Metric) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.Sink != nil {
+		e.Sink.Collect(ch)
 	}
 }
 
@@ -216,9 +249,10 @@ type next struct {
 
 // turn runs the pipeline of one configuration until ctx ends (nil) or another takes over.
 func (d *daemon) turn(ctx context.Context, engine *slo.Engine, c *config.Config, now *assembled, hangup <-chan os.Signal) (*next, error) {
+	d.expose(c)
 	line := pipeline.New(pipeline.Options{
 		Engine: engine, Lanes: now.lanes, Workloads: now.workloads, Judge: judge(c),
-		Sinks: append(now.sinks[:len(now.sinks):len(now.sinks)], d.exposed, d.face), Metrics: d.metrics, Logger: d.log,
+		Sinks: append(now.sinks[:len(now.sinks):len(now.sinks)], d.exposed.Sink, d.face), Metrics: d.metrics, Logger: d.log,
 		OnObserved: d.state.observed,
 	})
 	d.state.objectives(c)
@@ -256,7 +290,7 @@ func (d *daemon) reread(now *assembled) (*next, error) {
 	c, err := d.load()
 	var parts *assembled
 	if err == nil {
-		parts, err = assemble(c, now, d.log, d.metrics.Failed)
+		parts, err = assemble(c, now, partOptions{log: d.log, failed: d.metrics.Failed})
 	}
 	if err != nil {
 		d.reload.ok.Set(0)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"time"
 
@@ -38,6 +39,7 @@ type partOptions struct {
 	questions []sources.Question
 	log       *slog.Logger
 	failed    func(source string, err error)
+	dry       bool // only check: what yoyu runs on, such as a cluster, need not be here
 }
 
 // The tables of names and constructors.
@@ -46,16 +48,16 @@ var (
 		"prometheus": newPrometheus,
 		"scrape":     newScrape,
 	}
-	clusterTypes = map[string]func(config.Source, *slog.Logger) (sources.Source[rightsizing.Workload], error){
+	clusterTypes = map[string]func(config.Source, partOptions) (sources.Source[rightsizing.Workload], error){
 		"kubernetes": newKubernetes,
 	}
-	sinkTypes = map[string]func(config.Sink, *slog.Logger) (sinks.Sink, error){
+	sinkTypes = map[string]func(config.Sink, *config.Config, *slog.Logger) (sinks.Sink, error){
 		"datadog": newDatadog,
 	}
 )
 
 func newScrape(from config.Source, o partOptions) (*counter, error) {
-	var c scrape.Config
+	c := scrape.DefaultConfig()
 	if err := from.Decode(&c); err != nil {
 		return nil, err
 	}
@@ -73,20 +75,22 @@ func newScrape(from config.Source, o partOptions) (*counter, error) {
 	return &counter{source: s}, nil
 }
 
-func newKubernetes(from config.Source, log *slog.Logger) (sources.Source[rightsizing.Workload], error) {
+func newKubernetes(from config.Source, o partOptions) (sources.Source[rightsizing.Workload], error) {
 	var c kubernetes.Config
-	if err := from.Decode(&c); err != nil {
+	if err := from.Decode(&c); err != nil || o.dry {
 		return nil, err
 	}
-	return kubernetes.New(kubernetes.Options{Name: from.Name, Config: c, Logger: log})
+	return kubernetes.New(kubernetes.Options{Name: from.Name, Config: c, Logger: o.log})
 }
 
-func newDatadog(from config.Sink, log *slog.Logger) (sinks.Sink, error) {
-	var c sinkdatadog.Config
-	if err := from.Decode(&c); err != nil {
+func newDatadog(from config.Sink, c *config.Config, log *slog.Logger) (sinks.Sink, error) {
+	settings := sinkdatadog.DefaultConfig()
+	if err := from.Decode(&settings); err != nil {
 		return nil, err
 	}
-	return sinkdatadog.New(sinkdatadog.Options{Name: from.Name, Config: c, Logger: log})
+	return sinkdatadog.New(sinkdatadog.Options{
+		Name: from.Name, Config: settings, ExternalLabels: c.ExternalLabels, Env: os.Getenv("DD_ENV"), Logger: log,
+	})
 }
 
 // parts are the outside systems of one configuration.
@@ -99,7 +103,8 @@ type parts struct {
 
 // assemble makes every part of a configuration. Parts of old that did not change are kept, with
 // what they remember. Every fault is reported, with its place in the file.
-func assemble(c *config.Config, old *assembled, log *slog.Logger, failed func(string, error)) (*assembled, error) {
+func assemble(c *config.Config, old *assembled, o partOptions) (*assembled, error) {
+	o.tick = c.Tick
 	out := &assembled{made: map[string]made{}}
 	out.counters = map[string]*counter{}
 	var faults []error
@@ -107,21 +112,21 @@ func assemble(c *config.Config, old *assembled, log *slog.Logger, failed func(st
 		switch {
 		case countingTypes[from.Type] != nil:
 			var names []string
-			var questions []sources.Question
+			o.questions = nil
 			for i, q := range c.Questions {
 				if q.Source == from.Name {
-					names, questions = append(names, c.Objectives[i].Name), append(questions, q.Question)
+					names, o.questions = append(names, c.Objectives[i].Name), append(o.questions, q.Question)
 				}
 			}
-			print := fmt.Sprintf("%s %s %s %+v", from.Type, from.Text(), c.Tick, questions)
-			m, ok := old.find(from.Name, print)
+			text := fmt.Sprintf("%s %s %s %+v", from.Type, from.Text(), c.Tick, o.questions)
+			m, ok := old.find(from.Name, text)
 			if !ok {
-				one, err := countingTypes[from.Type](from, partOptions{tick: c.Tick, questions: questions, log: log, failed: failed})
+				one, err := countingTypes[from.Type](from, o)
 				if err != nil {
 					faults = append(faults, placed(from.Name, err))
 					continue
 				}
-				m = made{print: print, counter: one}
+				m = made{text: text, counter: one}
 			}
 			out.made[from.Name] = m
 			out.counters[from.Name] = m.counter
@@ -131,7 +136,7 @@ func assemble(c *config.Config, old *assembled, log *slog.Logger, failed func(st
 				})
 			}
 		case clusterTypes[from.Type] != nil:
-			one, err := clusterTypes[from.Type](from, log)
+			one, err := clusterTypes[from.Type](from, o)
 			if err != nil {
 				faults = append(faults, placed(from.Name, err))
 				continue
@@ -140,7 +145,7 @@ func assemble(c *config.Config, old *assembled, log *slog.Logger, failed func(st
 		}
 	}
 	for _, from := range c.Sinks {
-		one, err := sinkTypes[from.Type](from, log)
+		one, err := sinkTypes[from.Type](from, c, o.log)
 		if err != nil {
 			faults = append(faults, placed(from.Name, err))
 			continue
@@ -157,16 +162,16 @@ type assembled struct {
 }
 
 type made struct {
-	print   string
+	text    string
 	counter *counter
 }
 
-func (a *assembled) find(name, print string) (made, bool) {
+func (a *assembled) find(name, text string) (made, bool) {
 	if a == nil {
 		return made{}, false
 	}
 	m, ok := a.made[name]
-	return m, ok && m.print == print
+	return m, ok && m.text == text
 }
 
 // placed names the part that is at fault, unless the fault already names its place in the file.
@@ -209,7 +214,7 @@ func newEngine(c *config.Config) (*slo.Engine, error) {
 
 // newPrometheus makes a source that asks a Prometheus-compatible server.
 func newPrometheus(from config.Source, o partOptions) (*counter, error) {
-	var c promapi.Config
+	c := promapi.DefaultConfig()
 	if err := from.Decode(&c); err != nil {
 		return nil, err
 	}

@@ -34,7 +34,7 @@ func (p *process) report(ctx context.Context, file, output string, only []string
 	if err := narrow(c, only); err != nil {
 		return err
 	}
-	parts, err := assemble(c, nil, p.log, nil)
+	parts, err := assemble(c, nil, partOptions{log: p.log})
 	if err != nil {
 		return err
 	}

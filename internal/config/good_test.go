@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -422,5 +423,25 @@ slos:
 `), config.WithTypes(types))
 	if err != nil || c.Objectives[0].Delay != time.Minute {
 		t.Errorf("%v, %+v", err, c.Objectives)
+	}
+}
+
+// Reading is done at every reload, so it may take its time, but not long.
+func BenchmarkParse1000Objectives(b *testing.B) {
+	var text strings.Builder
+	text.WriteString("sources: [{name: prom, type: prometheus, url: \"http://prometheus:9090\"}]\nslos:\n")
+	for i := range 1000 {
+		fmt.Fprintf(&text, `  - name: checkout-%d
+    service: checkout
+    objective: 99.9
+    period: 30d
+    indicator: {counters: {total: 'requests_total{shard="%d"}', bad: 'requests_total{shard="%d",code=~"5.."}'}}
+`, i, i, i)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := config.Parse("config.yaml", []byte(text.String())); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -71,9 +71,18 @@ func TestMonth(t *testing.T) {
 	if err := s.Month(&b); err != nil {
 		t.Fatal(err)
 	}
-	all := parse(t, b.Bytes())
-	if len(all) != 3*2*(2+6)+2*(3+2)+2*(2+2) {
-		t.Errorf("%d series", len(all))
+	if !bytes.HasSuffix(b.Bytes(), []byte("\n# EOF\n")) {
+		t.Error("month does not end in # EOF")
+	}
+	var some []byte // one route in six is enough to read
+	for line := range bytes.Lines(b.Bytes()) {
+		if line[0] == '#' || bytes.Contains(line, []byte(`route="/pay"`)) {
+			some = append(some, line...)
+		}
+	}
+	all := parse(t, some)
+	if len(all) != 3*(2+6) {
+		t.Errorf("%d series of /pay, want two codes and a histogram on three pods", len(all))
 	}
 	opening := s.Opening().UnixMilli()
 	if opening != noon.Truncate(time.Second).UnixMilli() {
@@ -212,6 +221,9 @@ func TestHistogramsAreWhole(t *testing.T) {
 // opening, by the simplest sum there is: what each series rose, or has after a fall.
 func window(all map[string]*recorded, opening time.Time, length time.Duration, total, bad func(l labels.Labels) bool) (events, failed float64) {
 	for _, r := range all {
+		if !total(r.labels) && !bad(r.labels) {
+			continue
+		}
 		rise := 0.0
 		for i := 1; i < len(r.v); i++ {
 			if r.at[i] <= opening.Add(-length).UnixMilli() {
@@ -258,6 +270,9 @@ func TestWhatTheMonthLeaves(t *testing.T) {
 		time.Date(2026, 12, 24, 10, 15, 59, 0, time.UTC), // in the morning
 	} {
 		for seed := range int64(2) {
+			if seed > 0 && opening != noon {
+				continue
+			}
 			t.Run(fmt.Sprintf("%s seed %d", opening.Format("0102T1504"), seed), func(t *testing.T) {
 				s := New(Options{Seed: seed, Now: opening})
 				long, short := history(t, s, 31*day, 30*time.Minute), history(t, s, 6*time.Hour, time.Minute)

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"bytes"
 	"compress/gzip"
 	"compress/zlib"
 	"encoding/json"
@@ -21,7 +22,8 @@ import (
 // As with Datadog, the last value written for a name and its tags in one second wins, and points
 // more than an hour old or ten minutes ahead are taken with thanks and dropped.
 type Intake struct {
-	mux *http.ServeMux
+	mux            *http.ServeMux
+	wire, inflated int64 // largest body in bytes, as it comes and without its compression
 
 	mu     sync.Mutex
 	newest map[string]point // by name and tags
@@ -35,15 +37,9 @@ type point struct {
 
 var _ http.Handler = (*Intake)(nil)
 
-// The sizes Datadog takes, on the wire and inflated.
-const (
-	maxWire     = 3_200_000
-	maxInflated = 62_000_000
-)
-
-// NewIntake makes an empty intake.
+// NewIntake makes an empty intake, with the limits of Datadog's.
 func NewIntake() *Intake {
-	i := &Intake{mux: http.NewServeMux(), newest: map[string]point{}}
+	i := &Intake{mux: http.NewServeMux(), wire: 3_200_000, inflated: 62_000_000, newest: map[string]point{}}
 	i.mux.HandleFunc("POST /api/v1/series", i.take)
 	i.mux.HandleFunc("GET /{$}", i.show)
 	return i
@@ -58,16 +54,16 @@ func (i *Intake) take(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusForbidden, "Forbidden")
 		return
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxWire+1))
+	body, err := io.ReadAll(io.LimitReader(r.Body, i.wire+1))
 	if err != nil {
 		return // the client went away
 	}
-	if len(body) > maxWire {
+	if int64(len(body)) > i.wire {
 		refuse(w, http.StatusRequestEntityTooLarge, "Payload too large")
 		return
 	}
-	body, err = inflate(body, r.Header.Get("Content-Encoding"))
-	if len(body) > maxInflated {
+	body, err = inflate(body, r.Header.Get("Content-Encoding"), i.inflated)
+	if int64(len(body)) > i.inflated {
 		refuse(w, http.StatusRequestEntityTooLarge, "Payload too large")
 		return
 	}
@@ -116,24 +112,24 @@ func (i *Intake) take(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, `{"status": "ok"}`)
 }
 
-// inflate undoes a content encoding; of what is too large it returns more than fits.
-func inflate(body []byte, encoding string) ([]byte, error) {
+// inflate undoes a content encoding; of what is above limit it returns more than that.
+func inflate(body []byte, encoding string, limit int64) ([]byte, error) {
 	var r io.Reader
 	var err error
 	switch encoding {
 	case "", "identity":
 		return body, nil
 	case "gzip":
-		r, err = gzip.NewReader(strings.NewReader(string(body)))
+		r, err = gzip.NewReader(bytes.NewReader(body))
 	case "deflate":
-		r, err = zlib.NewReader(strings.NewReader(string(body)))
+		r, err = zlib.NewReader(bytes.NewReader(body))
 	default:
 		err = fmt.Errorf("content encoding %q", encoding)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return io.ReadAll(io.LimitReader(r, maxInflated+1))
+	return io.ReadAll(io.LimitReader(r, limit+1))
 }
 
 // refuse answers as Datadog's front does.

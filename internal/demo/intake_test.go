@@ -90,6 +90,7 @@ func TestIntake(t *testing.T) {
 
 func TestIntakeRefuses(t *testing.T) {
 	i := NewIntake()
+	i.wire, i.inflated = 1000, 5000
 	for _, tt := range []struct {
 		name, encoding string
 		body           []byte
@@ -100,8 +101,8 @@ func TestIntakeRefuses(t *testing.T) {
 		{"no JSON", "", []byte(`{"series":`), "key", http.StatusBadRequest},
 		{"no gzip", "gzip", []byte(`{}`), "key", http.StatusBadRequest},
 		{"an encoding it does not know", "br", []byte(`{}`), "key", http.StatusBadRequest},
-		{"too large on the wire", "", bytes.Repeat([]byte(" "), 3_200_001), "key", http.StatusRequestEntityTooLarge},
-		{"too large inflated", "gzip", compressed(t, gzipped, strings.Repeat(" ", 62_000_001)), "key", http.StatusRequestEntityTooLarge},
+		{"too large on the wire", "", bytes.Repeat([]byte(" "), 1001), "key", http.StatusRequestEntityTooLarge},
+		{"too large inflated", "gzip", compressed(t, gzipped, strings.Repeat(" ", 5001)), "key", http.StatusRequestEntityTooLarge},
 	} {
 		if w := post(i, tt.encoding, tt.body, tt.key); w.Code != tt.want || !strings.Contains(w.Body.String(), `"errors":[`) {
 			t.Errorf("%s: %d %s, want %d", tt.name, w.Code, w.Body, tt.want)

@@ -13,7 +13,6 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	defer p.running.Wait()
 	tick := p.Engine.Tick()
 	next := time.Now().Truncate(tick)
-	p.Engine.Watch(p.Engine.At(next, p.longestDelay()))
 	for {
 		began := time.Now()
 		if err := p.Tick(ctx, next); err != nil {
@@ -46,14 +45,6 @@ func (p *Pipeline) Run(ctx context.Context) error {
 			}
 		}
 	}
-}
-
-func (p *Pipeline) longestDelay() time.Duration {
-	longest := time.Duration(0)
-	for _, l := range p.lanes {
-		longest = max(longest, l.Delay)
-	}
-	return longest
 }
 
 // fill asks every idle lane for the oldest piece of its past that is missing.

@@ -89,7 +89,7 @@ func (s *Server) firingNow(st *slo.Status) []jsonNowAlert {
 		}
 		if s.external != nil {
 			u := s.external.JoinPath("explain")
-			u.RawQuery = address(st)
+			u.RawQuery = queryOf(st)
 			alert.ExplainURL = u.String()
 		}
 		for _, p := range a.Pairs {
@@ -239,8 +239,5 @@ func encode(v any) ([]byte, error) {
 }
 
 func sendJSON(w http.ResponseWriter, status int, body []byte) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	w.Write(body)
+	send(w, status, "application/json", body)
 }

@@ -90,7 +90,11 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
 	report := s.report.Load()
 	query := r.URL.Query()
 	sel, asJSON := selectionOf(query, "format"), wantsJSON(r.Header.Get("Accept"))
-	switch format := query.Get("format"); format {
+	format := query.Get("format")
+	if report != nil && sel.groupedBy(report, "format") {
+		sel, format = selectionOf(query), "" // then it is a label, and Accept alone chooses
+	}
+	switch format {
 	case "":
 	case "json", "text":
 		asJSON = format == "json"

@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"math"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,7 +39,7 @@ func (v view) HasCluster() bool { return v.Workloads != nil }
 type block struct {
 	State     state // the worst of its rows
 	Name      string
-	Address   string // query of its explanation
+	Link      string // to its explanation, from the page
 	Service   string
 	Objective string
 	Period    string
@@ -52,14 +53,14 @@ type budgetRow struct {
 	State     state
 	Word      string // the state in words
 	Group     string // `route="/pay"`; "" without groups
-	Address   string // query of its explanation
+	Link      string // to its explanation, from the page
 	Meter     string // share of the budget left for <meter>, 0 to 1; "" when nothing was counted
 	Left      string
 	Burn      []burnCell
 	Exhausted string // in how long
 	Coverage  string
 	Firing    string
-	Notes     []string
+	Note      string // why nothing is counted; "" when all is well
 
 	remaining, burning float64 // to order by
 }
@@ -146,9 +147,7 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 		s.broken(w, r, err)
 		return
 	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Write(body.Bytes())
+	send(w, http.StatusOK, "text/html; charset=utf-8", body.Bytes())
 }
 
 func (s *Server) view() view {
@@ -172,7 +171,7 @@ func newBlocks(statuses []slo.Status) []block {
 		o := st.Objective
 		if i == 0 || o != statuses[i-1].Objective {
 			out = append(out, block{
-				Name: oneLine(o.Name), Address: "slo=" + template.URLQueryEscaper(o.Name), Service: oneLine(o.Service),
+				Name: oneLine(o.Name), Link: "explain?slo=" + url.QueryEscape(o.Name), Service: oneLine(o.Service),
 				Objective: o.Target.Percent() + "%", Period: o.Period.Key(), Runbook: o.RunbookURL, Grouped: len(o.GroupBy) > 0,
 			})
 		}
@@ -196,7 +195,7 @@ func newBudgetRow(st *slo.Status) budgetRow {
 	whole := periodOf(st)
 	known := whole.Total > 0 || whole.Coverage > 0
 	row := budgetRow{
-		State: stateOfBudget(st), Group: groupOf(st), Address: address(st), Left: sinks.Undefined, Exhausted: exhausted(st.Budget),
+		State: stateOfBudget(st), Group: groupOf(st), Link: "explain?" + queryOf(st), Left: sinks.Undefined, Exhausted: exhausted(st.Budget),
 		Coverage: percent(whole.Coverage), Firing: cmp.Or(oneLine(strings.Join(firing(st), ", ")), "none"),
 		remaining: st.Budget.RemainingRatio,
 	}
@@ -220,15 +219,14 @@ func newBudgetRow(st *slo.Status) budgetRow {
 		}
 		row.Burn = append(row.Burn, cell)
 	}
-	if st.Note != "" {
-		row.Notes = append(row.Notes, oneLine(st.Note))
-	}
-	if silent(st) {
-		text := "The source has answered for nothing of the last hour"
+	switch {
+	case st.Note != "":
+		row.Note = oneLine(st.Note)
+	case silent(st):
+		row.Note = "The source has answered for nothing of the last hour"
 		if !st.Newest.IsZero() {
-			text += "; newest sample " + st.Newest.UTC().Format(time.RFC3339)
+			row.Note += "; newest sample " + st.Newest.UTC().Format(time.RFC3339)
 		}
-		row.Notes = append(row.Notes, text+".")
 	}
 	return row
 }

@@ -105,6 +105,13 @@ func (sel selection) holds(st *slo.Status) bool {
 	return true
 }
 
+// groupedBy reports whether an SLO that was asked for by name is grouped by a label.
+func (sel selection) groupedBy(r *sinks.Report, label string) bool {
+	return slices.ContainsFunc(r.SLOs, func(st slo.Status) bool {
+		return slices.Contains(sel.slos, st.Objective.Name) && slices.Contains(st.Objective.GroupBy, label)
+	})
+}
+
 // hint names the known word that is nearest to one that is not.
 func hint(word string, known []string) string {
 	best, most := "", 0.4
@@ -142,8 +149,8 @@ func likeness(a, b string) float64 {
 	return 2 * float64(common) / float64(sum)
 }
 
-// address is the query that selects one status alone.
-func address(st *slo.Status) string {
+// queryOf selects one status alone.
+func queryOf(st *slo.Status) string {
 	query := "slo=" + url.QueryEscape(st.Objective.Name)
 	for i, name := range st.Objective.GroupBy {
 		if i < len(st.Labels) {

@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -101,10 +102,11 @@ func (s *Server) routes(o Options) http.Handler {
 	if prefix != "" {
 		prefix = "/" + prefix
 	}
+	// Escaped, so that a brace of the prefix is no wildcard.
+	escaped := (&url.URL{Path: prefix}).EscapedPath()
 	mux := http.NewServeMux()
 	handle := func(method, path string, h http.Handler) {
-		// Escaped, so that a brace of the prefix is no wildcard.
-		mux.Handle(method+" "+(&url.URL{Path: prefix}).EscapedPath()+path, h)
+		mux.Handle(method+" "+escaped+path, h)
 	}
 	handle("GET", "/{$}", http.HandlerFunc(s.page))
 	handle("GET", "/explain", http.HandlerFunc(s.explain))
@@ -121,7 +123,7 @@ func (s *Server) routes(o Options) http.Handler {
 		handle("GET", "/"+name, file)
 	}
 	if prefix != "" {
-		handle("GET", "", http.RedirectHandler(prefix+"/", http.StatusFound))
+		handle("GET", "", http.RedirectHandler(escaped+"/", http.StatusFound))
 	}
 
 	// A page of another site must not make a browser reload us.
@@ -183,12 +185,18 @@ func (s *Server) askReload(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, "configuration reloaded\n")
 }
 
-// answer sends text that no cache keeps.
+// answer sends text.
 func answer(w http.ResponseWriter, status int, text string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	send(w, status, "text/plain; charset=utf-8", []byte(text))
+}
+
+// send answers with a whole body, which no cache keeps: the next tick makes it untrue.
+func send(w http.ResponseWriter, status int, kind string, body []byte) {
+	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	w.Write([]byte(text))
+	w.Write(body)
 }
 
 // windowOf is the window that looks back by length; ok is false when none does. A rolling period
