@@ -52,7 +52,7 @@ type Shop struct {
 // Options are what a shop is made of.
 type Options struct {
 	Seed   int64        // equal seeds tell equal stories
-	Now    time.Time    // the opening, kept to whole seconds; zero is now
+	Now    time.Time    // the opening, kept to whole multiples of five seconds; zero is now
 	Dir    string       // where the files that the configuration names go; "" is a temporary folder
 	Logger *slog.Logger // nil: silent
 }
@@ -74,7 +74,8 @@ func New(o Options) *Shop {
 	return s
 }
 
-// Opening is the moment at which the history ends and the pods begin, in whole seconds.
+// Opening is the moment at which the history ends and the pods begin: the last tick of the demo's
+// configuration at or before Options.Now, so that the last minute of the history ends on a tick.
 func (s *Shop) Opening() time.Time { return time.Unix(s.story.opening, 0).UTC() }
 
 // Start opens the shop: pods, customers, and a Datadog intake. It returns once all of them answer;

@@ -269,6 +269,9 @@ func TestShop(t *testing.T) {
 	if err := yaml.Unmarshal(s.Config(), &config); err != nil {
 		t.Fatalf("%v\n%s", err, s.Config())
 	}
+	if config.Tick != (tick * time.Second).String() {
+		t.Errorf("tick %s, but the history ends on multiples of %d s", config.Tick, tick)
+	}
 	if len(config.Sources[0].Targets) != 7 || len(config.SLOs) != 5 {
 		t.Errorf("configuration names %d targets and %d SLOs", len(config.Sources[0].Targets), len(config.SLOs))
 	}

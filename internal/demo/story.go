@@ -71,11 +71,13 @@ type incident struct {
 	failing, slow float64
 }
 
-// The month behind the opening, in minutes.
-const month = 30 * 24 * 60
+const (
+	month = 30 * 24 * 60 // behind the opening, in minutes
+	tick  = 5            // of the demo's configuration, in seconds
+)
 
 func newStory(seed int64, now time.Time) *story {
-	s := &story{seed: uint64(seed), opening: now.Unix()}
+	s := &story{seed: uint64(seed), opening: floorDiv(now.Unix(), tick) * tick}
 
 	// What the month leaves behind is meant: checkout-availability burns and has little left on
 	// /pay and much on /cart, checkout-latency has spent about half, catalog is fine, payment has

@@ -13,7 +13,6 @@ package pipeline
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -137,6 +136,11 @@ func (p *Pipeline) Tick(ctx context.Context, now time.Time) error {
 		return err
 	}
 	report := &sinks.Report{Time: p.Engine.At(now, 0), SLOs: p.Engine.Evaluate(now)}
+	for i := range report.SLOs { // the newest moment that any source vouches for
+		if at := report.SLOs[i].At; i == 0 || at.After(report.Time) {
+			report.Time = at
+		}
+	}
 	for _, w := range p.workloads {
 		report.Workloads = append(report.Workloads, w.found...)
 	}
@@ -238,21 +242,20 @@ func (p *Pipeline) ask(ctx context.Context, s sources.Source[slo.Sample], asks [
 		began := time.Now()
 		got, err := s.Collect(ctx, q.span, q.only...)
 		if err == nil {
+			partly := false
 			for i := range got {
-				if got[i].Err != nil {
-					err = fmt.Errorf("slo %s: %w", got[i].SLO, got[i].Err)
-					p.Metrics.failed(s.Name(), got[i].Err)
+				if one := got[i].Err; one != nil {
+					partly = true
+					p.Metrics.failed(s.Name(), one)
+					p.Logger.Warn("question failed", "source", s.Name(), "slo", got[i].SLO, "span", q.span.String(), "err", one)
 				}
 			}
-			p.Metrics.answered(s.Name(), time.Since(began), len(got) > 0 && err != nil)
-			if err != nil {
-				p.Logger.Warn("question failed", "source", s.Name(), "span", q.span.String(), "err", err)
-			}
+			p.Metrics.answered(s.Name(), time.Since(began), partly)
 			all = append(all, got...)
 			continue
 		}
 		p.Metrics.asked(s.Name(), time.Since(began), err)
-		return all, fmt.Errorf("source %s: %w", s.Name(), err)
+		return all, err
 	}
 	return all, nil
 }

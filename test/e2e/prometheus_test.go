@@ -3,7 +3,9 @@ package e2e
 import (
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -159,7 +161,21 @@ func questions(t *testing.T, prom *promtest.Server, y *yoyu) {
 			return true
 		}
 	}
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	squeeze := func(text string) string {
+		out := ""
+		for line := range strings.Lines(text) {
+			line, _, _ = strings.Cut(line, "  #") // what a question is about stands behind it
+			out += strings.Join(strings.Fields(line), " ") + " "
+		}
+		return strings.Join(strings.Fields(out), " ")
+	}
+	asked := squeeze(string(readme))
 	any1 := func(v model.Vector) bool { return len(v) == 1 }
+	inReadme := 0
 	for _, q := range []struct {
 		about, query string
 		holds        func(model.Vector) bool
@@ -181,5 +197,11 @@ func questions(t *testing.T, prom *promtest.Server, y *yoyu) {
 		{"yoyu says it is well", `min(yoyu_source_up)`, near(1)},
 	} {
 		t.Run(q.about, func(t *testing.T) { prom.Await(q.query, q.holds) })
+		if strings.Contains(q.query, " ") && strings.Contains(asked, squeeze(q.query)) {
+			inReadme++
+		}
+	}
+	if inReadme != 6 {
+		t.Errorf("%d of the questions asked here are README's, want its 6", inReadme)
 	}
 }
