@@ -332,12 +332,6 @@ func (s *Source) countPart(q *question, c *cursor, h hand, part segment) counted
 	if q.Indicator.Kind == sources.Latency {
 		c.reshape(mine)
 	}
-	if part.cut < part.from {
-		// The values before are another replica's time: they are no sign of life in this part.
-		for i := range list {
-			c.base(&list[i], part.cut)
-		}
-	}
 	for _, one := range strays {
 		for _, p := range one.Points {
 			unbounded = append(unbounded, p.T)
@@ -379,21 +373,8 @@ func firstOf(list []increments.Series, key string) int64 {
 	return math.MaxInt64
 }
 
-// base hands a series' last sample at or before cut to the memory without a role, and keeps the
-// rest in hand.
-func (c *cursor) base(one *increments.Series, cut int64) {
-	k := 0
-	for k < len(one.Points) && one.Points[k].T <= cut {
-		k++
-	}
-	if k > 0 {
-		plain := *one
-		plain.Role = 0
-		c.mem.Recall(plain, one.Points[k-1])
-		one.Points = one.Points[k:]
-	}
-}
-
+// cutFloats are the samples that a part looks at: those up to its end, without the ones that
+// another replica counted.
 func cutFloats(points []increments.Point, part segment) []increments.Point {
 	hi := len(points)
 	for hi > 0 && points[hi-1].T > part.to {

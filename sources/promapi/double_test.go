@@ -315,3 +315,74 @@ func TestNew(t *testing.T) {
 		}
 	}
 }
+
+// A histogram that turns from classic to native keeps its count: what it had counted by then is
+// not counted again.
+func TestShapeChanges(t *testing.T) {
+	turn := dawn.Add(5 * time.Minute)
+	d := misbehave(t, func(w http.ResponseWriter, r *http.Request, query string) {
+		ms, _ := strconv.Atoi(strings.TrimSuffix(query[strings.LastIndex(query, "[")+1:], "ms]"))
+		end, _ := strconv.ParseFloat(r.FormValue("time"), 64)
+		var counts, buckets, natives []string
+		for at := dawn.Unix() - 3600; at <= int64(end); at += 15 {
+			if n := at - dawn.Unix() + 7200; at <= int64(end)-int64(ms/1000) {
+				continue
+			} else if at <= turn.Unix() {
+				counts = append(counts, fmt.Sprintf(`[%d,"%d"]`, at, n))
+				buckets = append(buckets, fmt.Sprintf(`[%d,"%d"]`, at, n/3*2))
+			} else {
+				natives = append(natives, fmt.Sprintf(`[%d,{"count":"%d","sum":"1","buckets":[[0,"0.5","1","%d"],[0,"1","2","%d"]]}]`, at, n, n/3*2, n-n/3*2))
+			}
+		}
+		var all []string
+		if len(counts) > 0 {
+			all = append(all, fmt.Sprintf(`{"metric":{"__name__":"seconds_count","job":"j"},"values":[%s]}`, strings.Join(counts, ",")),
+				fmt.Sprintf(`{"metric":{"__name__":"seconds_bucket","job":"j","le":"1.0"},"values":[%s]}`, strings.Join(buckets, ",")))
+		}
+		if len(natives) > 0 {
+			all = append(all, fmt.Sprintf(`{"metric":{"__name__":"seconds","job":"j"},"histograms":[%s]}`, strings.Join(natives, ",")))
+		}
+		fmt.Fprintf(w, `{"status":"success","data":{"resultType":"matrix","result":[%s]}}`, strings.Join(all, ","))
+	})
+	q := sources.Question{SLO: "fast", Period: slo.Day, Indicator: sources.Indicator{Kind: sources.Latency, Histogram: "seconds", Below: 1}}
+	end := dawn.Add(10 * time.Minute)
+	whole := added(t, collect(t, newSource(t, d.URL, nil, q), dawn, end)...)
+	// 600 events in 10 minutes, less the 15 s in which it changed.
+	if total, bad := whole.sums(); total != 585 || bad != 195 {
+		t.Errorf("total %g, bad %g; want 585 and 195", total, bad)
+	}
+	for cut := dawn.Add(tick); cut.Before(end); cut = cut.Add(tick) {
+		left, right := collect(t, newSource(t, d.URL, nil, q), dawn, cut), collect(t, newSource(t, d.URL, nil, q), cut, end)
+		differ(t, "cut at "+cut.String(), added(t, append(left, right...)...), whole)
+	}
+}
+
+// A returning series is looked up once per target, not with every tick and every question.
+func TestHistoryIsAskedOnce(t *testing.T) {
+	d := misbehave(t, func(w http.ResponseWriter, r *http.Request, _ string) {
+		end, _ := strconv.ParseFloat(r.FormValue("time"), 64)
+		at := int64(end) - 5
+		var all []string
+		for i := range (at - dawn.Unix()) / 30 { // with every tick a new series
+			all = append(all, fmt.Sprintf(`{"metric":{"__name__":"hits_total","job":"j","code":"%d"},"values":[[%d,"5"]]}`, 500+i, at))
+		}
+		fmt.Fprintf(w, `{"status":"success","data":{"resultType":"matrix","result":[%s]}}`, strings.Join(all, ","))
+	})
+	s := newSource(t, d.URL, nil, hits, counters("more", `hits_total`, `hits_total{code="501"}`))
+	s.questions[0].oldest, s.questions[1].oldest = 1, 1 // there is a history
+	for i := range 10 {
+		collect(t, s, dawn.Add(time.Duration(i)*tick), dawn.Add(time.Duration(i+1)*tick))
+	}
+	n := 0
+	for _, query := range d.queries {
+		if strings.HasPrefix(query, `/api/v1/query last_over_time(hits_total{`) {
+			n++
+			if want := `/api/v1/query last_over_time(hits_total{job="j",instance="",pod=""}[2592000000ms])`; query != want {
+				t.Errorf("asked %s, want %s", query, want)
+			}
+		}
+	}
+	if n != 1 {
+		t.Errorf("the history was asked for %d times, want once", n)
+	}
+}

@@ -80,7 +80,10 @@ func (r *recording) pod(name, labels string, offset time.Duration, errorsFrom ti
 			r.write("queue_length", `queue_length{`+id+`}`, t, float64(int(k)%10))
 			r.write("seconds_count", `seconds_count{`+id+`}`, t, n)
 			// Every pod spells the bound in its own way.
-			le := map[string]string{"a": "1", "b": "1.0", "c": "1e0", "d": "1"}[name]
+			le := map[string]string{"a": "1", "b": "1.0", "c": "1e0", "d": "1", "e": "1"}[name]
+			if name == "e" {
+				r.write("seconds_bucket", `seconds_bucket{`+id+`,le="0.25"}`, t, le1-7)
+			}
 			r.write("seconds_bucket", `seconds_bucket{`+id+`,le="0.5"}`, t, le1-5)
 			r.write("seconds_bucket", `seconds_bucket{`+id+`,le="`+le+`"}`, t, le1)
 			r.write("seconds_bucket", `seconds_bucket{`+id+`,le="+Inf"}`, t, n)
@@ -99,6 +102,7 @@ func history(t *testing.T) *promtest.Server {
 	r.pod("a", "", 117*time.Millisecond, 41*min, nil, life{0, end})
 	r.pod("b", "", 4*time.Second+3*time.Millisecond, 2*hour, nil, life{0, hour + 7*min}, life{hour + 8*min, 2 * hour}, life{2*hour + 10*min, end})
 	r.pod("c", "", 14*time.Second+999*time.Millisecond, 0, nil, life{hour + 30*min, end})
+	r.pod("e", "", 9*time.Second, 3*hour, nil, life{2*hour + 15*min, end})
 	r.pod("d", "", 0, 20*min, []life{{hour + 40*min, 2*hour + 55*min}}, life{0, end})
 
 	dir := t.TempDir()
@@ -333,6 +337,24 @@ func TestRecount(t *testing.T) {
 		}
 		differ(t, "small pieces", added(t, samples...), whole)
 	})
+	t.Run("a process that begins in the silence of another's pod", func(t *testing.T) {
+		q := counters("de", `http_requests_total{pod=~"d|e"}`, `http_requests_total{pod=~"d|e",code="500"}`)
+		want := recount(server, dawn.Add(-time.Hour), dusk, q.Indicator.Total, q.Indicator.Bad)
+		born := at(2*time.Hour + 15*time.Minute + tick).Format(time.RFC3339)
+		if want.Events[""][born] == [2]float64{} {
+			t.Fatalf("the first value of e counts nothing: %v", want.Events)
+		}
+		for _, again := range []bool{false, true} {
+			s := newSource(t, server.URL(), nil, q)
+			if again {
+				collect(t, s, dawn.Add(-10*time.Minute), at(time.Hour))
+			}
+			got := added(t, collect(t, s, at(2*time.Hour), at(2*time.Hour+20*time.Minute))...)
+			if got.Events[""][born] != want.Events[""][born] {
+				t.Errorf("asked before %t: %v at the birth of e, want %v", again, got.Events[""][born], want.Events[""][born])
+			}
+		}
+	})
 	t.Run("good in place of bad", func(t *testing.T) {
 		good := q
 		good.Indicator.Bad, good.Indicator.Good = "", `http_requests_total{job="shop",code!~"5.."}`
@@ -364,7 +386,8 @@ func TestLatency(t *testing.T) {
 	below, _ := good.sums()
 
 	s := newSource(t, server.URL(), nil, latency("fast", `seconds{job="shop"}`, 1),
-		latency("between", `seconds{job="shop"}`, 0.75), latency("above", `seconds{pod="a"}`, 20))
+		latency("between", `seconds{job="shop"}`, 0.75), latency("above", `seconds{pod="a"}`, 20), latency("some", `seconds{pod=~"a|e"}`, 0.25),
+		latency("only", `seconds{pod="e"}`, 0.25))
 	samples := collect(t, s, dawn.Add(-10*time.Minute), dusk)
 	whole := added(t, samples[0])
 	if gotTotal, gotBad := whole.sums(); gotTotal != total || gotBad != total-below || total < 10000 || below == total {
@@ -381,12 +404,16 @@ func TestLatency(t *testing.T) {
 
 	for i, want := range map[int]string{
 		1: `threshold 0.75 is no bucket bound of {__name__="seconds", instance="`,
+		3: `threshold 0.25 is no bucket bound of {__name__="seconds", instance="a:80", job="shop", pod="a"}: the smallest is 0.5`,
 		2: `threshold 20 is no bucket bound of {__name__="seconds", instance="a:80", job="shop", pod="a"}: the largest is 1`,
 	} {
 		one := samples[i]
 		if events, _ := added(t, one).sums(); one.Err != nil || events != 0 || one.Covered != nil || !strings.HasPrefix(one.Note, want) {
 			t.Errorf("%s: err %v, %g events, covered %v, note %q; want none, and the note %q", one.SLO, one.Err, events, one.Covered, one.Note, want)
 		}
+	}
+	if total, bad := added(t, samples[4]).sums(); total == 0 || bad == 0 || samples[4].Note != "" {
+		t.Errorf("only: total %g, bad %g, note %q", total, bad, samples[4].Note)
 	}
 	if want := ": the bounds around it are 0.5 and 1"; !strings.HasSuffix(samples[1].Note, want) {
 		t.Errorf("note %q, want it to end with %q", samples[1].Note, want)
@@ -507,7 +534,7 @@ func TestMaxSeries(t *testing.T) {
 		counters("all", `http_requests_total{job="shop"}`, `http_requests_total{job="shop",code="500"}`),
 		counters("one", `http_requests_total{pod="a"}`, `http_requests_total{pod="a",code="500"}`))
 	samples := collect(t, s, at(3*time.Hour), at(3*time.Hour+10*tick))
-	want := `http_requests_total{job="shop"} has 8 series, more than max_series 4: raise sources.prom.limits.max_series, or set counting: pushdown on the SLO`
+	want := `http_requests_total{job="shop"} has 10 series, more than max_series 4: raise sources.prom.limits.max_series, or set counting: pushdown on the SLO`
 	if samples[0].Note != want || samples[0].Err != nil || samples[0].Covered != nil || samples[0].Groups != nil {
 		t.Errorf("note %q, want %q; %+v", samples[0].Note, want, samples[0])
 	}
