@@ -1,0 +1,172 @@
+package e2e
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/yoyu-sre/yoyu/internal/promtest"
+)
+
+// runYoyu runs one command to its end.
+func runYoyu(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), filepath.Join(binaries, "yoyu"), args...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// The recorded cases, loaded into a real Prometheus, say what they say as recordings: the same
+// reports and the same alerts, by two sources that share no line of reading.
+func TestHistoryOfAPrometheus(t *testing.T) {
+	for _, name := range []string{"first-error", "gap", "churn", "routes"} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join("../../testdata/conformance", name)
+			recording := filepath.Join(dir, "traffic.om.gz")
+			f, err := os.Open(recording)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			zr, err := gzip.NewReader(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(zr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tsdb := t.TempDir()
+			promtest.CreateBlocks(t, tsdb, bytes.NewReader(text))
+			prom := promtest.Start(t, promtest.Options{Dir: tsdb})
+
+			config, err := os.ReadFile(filepath.Join(dir, "config.yaml"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join(t.TempDir(), "config.yaml")
+			if err := os.WriteFile(file, bytes.ReplaceAll(config, []byte("http://127.0.0.1:9090"), []byte(prom.URL())), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var want struct{ Expect []struct{ Time int64 } }
+			expect, err := os.ReadFile(filepath.Join(dir, "expect.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := json.Unmarshal(expect, &want); err != nil {
+				t.Fatal(err)
+			}
+			args := []string{"backtest", "--config.file=" + file, "-o", "json"}
+			for _, e := range want.Expect {
+				args = append(args, fmt.Sprintf("--at=%d", e.Time))
+			}
+			end := want.Expect[len(want.Expect)-1].Time
+			fromFile, stderr, code := runYoyu(t, append(args, "--data="+recording)...)
+			if code != 0 {
+				t.Fatalf("--data: exit %d: %s", code, stderr)
+			}
+			fromServer, stderr, code := runYoyu(t, append(args, "--start=1767225000", fmt.Sprintf("--end=%d", end))...)
+			if code != 0 {
+				t.Fatalf("--start: exit %d: %s", code, stderr)
+			}
+			var a, b map[string]any
+			if err := errors.Join(json.Unmarshal([]byte(fromFile), &a), json.Unmarshal([]byte(fromServer), &b)); err != nil {
+				t.Fatal(err)
+			}
+			for i, r := range a["reports"].([]any) {
+				if other := b["reports"].([]any)[i]; !reflect.DeepEqual(r, other) {
+					t.Fatalf("report %d:\nfrom the file   %v\nfrom the server %v", i, r, other)
+				}
+			}
+		})
+	}
+}
+
+// report fills its windows from history, prints, and says by its exit code that a budget is spent;
+// check --live asks the server first.
+func TestReportFromHistory(t *testing.T) {
+	var text strings.Builder
+	now := time.Now().Truncate(time.Minute)
+	from := now.Add(-50 * time.Hour)
+	fmt.Fprint(&text, "# TYPE requests counter\n")
+	for code, every := range map[string]int{"200": 1, "500": 20} { // one in 20 minutes has an error
+		n := 0
+		for i := 0; i <= 50*60; i++ {
+			if code == "200" {
+				n += 10
+			} else if i%every == 0 {
+				n++
+			}
+			fmt.Fprintf(&text, "requests_total{instance=\"a\",code=%q} %d %d\n", code, n, from.Add(time.Duration(i)*time.Minute).Unix())
+		}
+	}
+	fmt.Fprint(&text, "# EOF\n")
+	dir := t.TempDir()
+	promtest.CreateBlocks(t, dir, strings.NewReader(text.String()))
+	prom := promtest.Start(t, promtest.Options{Dir: dir})
+	config := func(objective string) string {
+		file := filepath.Join(t.TempDir(), "config.yaml")
+		err := os.WriteFile(file, fmt.Appendf(nil, `
+tick: 60s
+sources: [{name: prom, type: prometheus, url: %q}]
+defaults: {source: prom, period: 7d}
+slos:
+  - name: it
+    service: shop
+    objective: %s
+    indicator: {counters: {total: 'requests_total', bad: 'requests_total{code="500"}'}}
+  - name: nobody
+    service: shop
+    objective: 99
+    indicator: {counters: {total: 'nothing_total', bad: 'nothing_total{code="500"}'}}
+`, prom.URL(), objective), 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	// 50 hours hold 30,000 good and 150 bad after the baselines: 0.4975 % are bad.
+	out, stderr, code := runYoyu(t, "report", "--config.file="+config("99"), "-o", "json")
+	if code != 0 {
+		t.Fatalf("exit %d: %s", code, stderr)
+	}
+	var d document
+	if err := json.Unmarshal([]byte(out), &d); err != nil {
+		t.Fatal(err)
+	}
+	w := d.Reports[0].SLOs[0].Windows["7d"]
+	if w.Total < 30100 || w.Total > 30150 || w.Bad != 150 || w.Coverage < 0.29 || w.Coverage > 0.31 {
+		t.Errorf("%+v, want 150 bad of about 30,150, coverage 50 of 168 hours", w)
+	}
+	if got := d.Reports[0].SLOs[1].Windows["7d"]; got.Total != 0 || got.Coverage != 0 || got.BurnRate != nil {
+		t.Errorf("what is not there: %+v", got)
+	}
+	if _, _, code := runYoyu(t, "report", "--config.file="+config("99.6")); code != 3 {
+		t.Errorf("a spent budget: exit %d, want 3", code)
+	}
+	for output, mark := range map[string]string{"table": "BUDGET", "markdown": "| ", "html": "<table"} {
+		if out, _, _ := runYoyu(t, "report", "--config.file="+config("99"), "-o", output); !strings.Contains(strings.ToUpper(out), strings.ToUpper(mark)) {
+			t.Errorf("-o %s:\n%s", output, out)
+		}
+	}
+	out, stderr, code = runYoyu(t, "check", "--live", config("99"))
+	if code != 1 || !strings.Contains(out, "slo it: 2 series") || !strings.Contains(out, "slo nobody: ") || !strings.Contains(out, "slo it: publishes ") {
+		t.Errorf("check --live: exit %d\n%s%s", code, out, stderr)
+	}
+}
