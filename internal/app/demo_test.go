@@ -1,0 +1,86 @@
+package app
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/yoyu-sre/yoyu/internal/config"
+	"github.com/yoyu-sre/yoyu/internal/demo"
+	"github.com/yoyu-sre/yoyu/internal/rightsizing"
+	"github.com/yoyu-sre/yoyu/sinks"
+	"github.com/yoyu-sre/yoyu/slo"
+)
+
+// The demo is made of the rooms of production: its configuration is read without a warning, its
+// month fills the windows, and its objects show what they are there to show.
+func TestDemo(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	shop := demo.New(demo.Options{Seed: 1, Now: time.Now(), Dir: t.TempDir()})
+	if err := shop.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cancel(); shop.Wait() }()
+	c, err := config.Parse("demo.yaml", shop.Config())
+	if err != nil || len(c.Warnings) > 0 {
+		t.Fatalf("%v %v", err, c.Warnings)
+	}
+	parts, err := assemble(c, nil, partOptions{log: slogDiscard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine, err := newEngine(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine.Watch(shop.Opening())
+	if err := remember(ctx, engine, c, shop); err != nil {
+		t.Fatal(err)
+	}
+	burning := 0
+	for _, s := range engine.Evaluate(shop.Opening()) {
+		period := s.Windows[len(s.Windows)-1]
+		if period.Coverage < 0.95 || period.Total == 0 {
+			t.Errorf("%s %v: %v events in the period, coverage %v", s.Objective.Name, s.Labels, period.Total, period.Coverage)
+		}
+		if s.EventsTotal != 0 {
+			t.Errorf("%s %v: slo_events_total %v before anything was watched", s.Objective.Name, s.Labels, s.EventsTotal)
+		}
+		if s.Objective.Name == "checkout-availability" && s.Alerts[0].Firing {
+			burning++
+		}
+	}
+	if burning != 1 {
+		t.Errorf("checkout-availability fires for %d routes, want one", burning)
+	}
+
+	workloads, err := parts.workloads[0].Collect(ctx, slo.Span{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := &sinks.Report{Workloads: workloads}
+	judge(c)(report)
+	find := func(workload, container string) *rightsizing.Container {
+		for i := range report.Workloads {
+			for j := range report.Workloads[i].Containers {
+				if one := &report.Workloads[i].Containers[j]; report.Workloads[i].Name == workload && one.Name == container {
+					if len(report.Workloads[i].Services) != 1 {
+						t.Errorf("%s serves %v", workload, report.Workloads[i].Services)
+					}
+					return one
+				}
+			}
+		}
+		t.Fatalf("no container %s of %s", container, workload)
+		return nil
+	}
+	if got := find("checkout", "app").Memory; got.Headroom.Float < got.Proposed.Float {
+		t.Errorf("checkout has %v bytes to spare, want clearly too many", got.Headroom)
+	}
+	if got := find("catalog", "app").CPU; got.Headroom.Float > -got.Request.Float {
+		t.Errorf("catalog has %v cores to spare, want clearly too few", got.Headroom)
+	}
+	if got := find("payment", "app").CPU; got.Headroom.Float < 0 || got.Headroom.Float > got.Request.Float/10 {
+		t.Errorf("payment has %v cores to spare, want about none", got.Headroom)
+	}
+}
