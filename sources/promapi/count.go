@@ -618,7 +618,7 @@ func (s *Source) strike(a *increments.Answer, part segment, unbounded []int64) b
 	var covered []slo.Span
 	for _, span := range a.Covered {
 		for end := span.From.UnixMilli() + s.tick; end <= span.To.UnixMilli(); end += s.tick {
-			if true {
+			if !bad[end] {
 				covered = appendSpan(covered, slo.Span{From: time.UnixMilli(end - s.tick), To: time.UnixMilli(end)})
 			}
 		}

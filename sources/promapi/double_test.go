@@ -386,3 +386,64 @@ func TestHistoryIsAskedOnce(t *testing.T) {
 		t.Errorf("the history was asked for %d times, want once", n)
 	}
 }
+
+// A histogram without the bound is scraped seldom, another one with it often: while the first one
+// may have counted something, nobody knows how much of it was good.
+func TestUnboundedVouches(t *testing.T) {
+	d := misbehave(t, func(w http.ResponseWriter, r *http.Request, query string) {
+		ms, _ := strconv.Atoi(strings.TrimSuffix(query[strings.LastIndex(query, "[")+1:], "ms]"))
+		end, _ := strconv.ParseFloat(r.FormValue("time"), 64)
+		values := func(every int64) string {
+			var out []string
+			for at := dawn.Unix() - 3600; at <= int64(end); at += every {
+				if at > int64(end)-int64(ms/1000) {
+					out = append(out, fmt.Sprintf(`[%d,"%d"]`, at, at))
+				}
+			}
+			return strings.Join(out, ",")
+		}
+		all := []string{
+			fmt.Sprintf(`{"metric":{"__name__":"seconds_count","job":"often"},"values":[%s]}`, values(15)),
+			fmt.Sprintf(`{"metric":{"__name__":"seconds_bucket","job":"often","le":"1"},"values":[%s]}`, values(15)),
+		}
+		if seldom := values(120); seldom != "" {
+			all = append(all, fmt.Sprintf(`{"metric":{"__name__":"seconds_count","job":"seldom"},"values":[%s]}`, seldom))
+		}
+		fmt.Fprintf(w, `{"status":"success","data":{"resultType":"matrix","result":[%s]}}`, strings.Join(all, ","))
+	})
+	q := sources.Question{SLO: "fast", Period: slo.Day, Indicator: sources.Indicator{Kind: sources.Latency, Histogram: "seconds", Below: 1}}
+	for _, step := range []time.Duration{tick, 10 * time.Minute} {
+		s := newSource(t, d.URL, nil, q)
+		for from := dawn; from.Before(dawn.Add(10 * time.Minute)); from = from.Add(step) {
+			got := collect(t, s, from, from.Add(step))[0]
+			if total, _ := added(t, got).sums(); total != 0 || len(got.Covered) != 0 || got.Note == "" {
+				t.Errorf("%s: %g events, covered %v, note %q; want none, and a note", got.Span, total, got.Covered, got.Note)
+			}
+		}
+	}
+}
+
+// Without a word about retention the history of the questions says how old the oldest answer is.
+func TestOldestWithoutRetention(t *testing.T) {
+	d := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		query := r.FormValue("query")
+		switch {
+		case r.URL.Path != "/api/v1/query":
+			http.NotFound(w, r)
+		case query == "vector(time())":
+			fmt.Fprintf(w, `{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[%d.5,"%d.5"]}]}}`, dusk.Unix(), dusk.Unix())
+		default: // label_replace(count(last_over_time(hits_total[3600000ms])), "probe", "0", "", "")
+			end, _ := strconv.ParseFloat(r.FormValue("time"), 64)
+			if int64(end) < dawn.Unix() {
+				io.WriteString(w, `{"status":"success","data":{"resultType":"vector","result":[]}}`)
+				return
+			}
+			fmt.Fprintf(w, `{"status":"success","data":{"resultType":"vector","result":[{"metric":{"probe":"0"},"value":[%d,"3"]}]}}`, int64(end))
+		}
+	}))
+	defer d.Close()
+	got, err := newSource(t, d.URL, nil, hits).Oldest(context.Background())
+	if err != nil || !got.Equal(dawn) {
+		t.Errorf("oldest %s, %v; want %s", got, err, dawn)
+	}
+}

@@ -279,12 +279,18 @@ func (s *Source) tile(ctx context.Context, q *question, to time.Time) (int64, er
 	q.mu.Unlock()
 	if scrape == 0 {
 		const look = 10 * time.Minute
-		a, err := s.client.instant(ctx, to, fmt.Sprintf("max(count_over_time(%s[%dms]))", q.totals(), look.Milliseconds()), to.UnixMilli())
-		if err != nil {
-			return 0, err
+		most := 0.0
+		for _, sel := range q.apart() {
+			a, err := s.client.instant(ctx, to, fmt.Sprintf("max(count_over_time(%s[%dms]))", sel, look.Milliseconds()), to.UnixMilli())
+			if err != nil {
+				return 0, err
+			}
+			if len(a.series) > 0 && len(a.series[0].floats) > 0 {
+				most = max(most, a.series[0].floats[0].V)
+			}
 		}
-		if len(a.series) > 0 && len(a.series[0].floats) > 0 && a.series[0].floats[0].V >= 1 {
-			scrape = int64(float64(look.Milliseconds()) / a.series[0].floats[0].V)
+		if most >= 1 {
+			scrape = int64(float64(look.Milliseconds()) / most)
 			q.mu.Lock()
 			q.scrape = scrape
 			q.mu.Unlock()

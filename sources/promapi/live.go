@@ -27,7 +27,7 @@ type Check struct {
 	Total, Part float64
 	Within      bool // the part is no more than the total
 
-	SamplesPerTick  float64 // samples that one tick asks for; 0 for expressions
+	SamplesPerTick  float64 // samples that one tick asks for; 0 for expressions and where it cannot be told
 	SamplesBackfill float64 // samples that filling the windows asks for
 	Note            string  // what is wrong, for people: no such series, no such bucket
 	Err             error   // the server did not answer
@@ -146,9 +146,12 @@ func (s *Source) check(ctx context.Context, q *question, now time.Time) (Check, 
 		}
 	}
 
-	for _, sel := range q.sides() {
+	for _, sel := range q.apart() {
 		const look = 10 * time.Minute
 		n, _, err := value(fmt.Sprintf("sum(count_over_time(%s[%dms]))", sel, look.Milliseconds()))
+		if refused(err) {
+			continue // several metrics with the same labels: there is no such sum
+		}
 		if err != nil {
 			return c, err
 		}

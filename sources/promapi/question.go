@@ -21,7 +21,6 @@ type question struct {
 	sources.Question          // of the first objective; Period is the longest of all
 	slos             []string // who asks
 	plan             *selectors.Plan
-	fault            error // the question can never be answered
 
 	mu      sync.Mutex
 	cursors []*cursor // by last use, the newest last
@@ -114,6 +113,20 @@ func (q *question) parts() (sel selectors.Selector, ok bool) {
 		held = held && slices.ContainsFunc(all[1].Matchers, func(o *labels.Matcher) bool { return o.String() == m.String() })
 	}
 	return all[1], !held
+}
+
+// apart are the selectors that together choose all series of a question, one metric each where the
+// question names it.
+func (q *question) apart() []selectors.Selector {
+	all := q.plan.Selectors()
+	part, beside := q.parts()
+	switch {
+	case q.Indicator.Kind == sources.Latency:
+		return []selectors.Selector{all[0], all[2], part}
+	case beside:
+		return []selectors.Selector{all[0], part}
+	}
+	return all[:1]
 }
 
 // spellings are the ways in which the threshold may be written as le: those the server is known

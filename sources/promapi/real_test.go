@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -329,6 +330,26 @@ func TestRecount(t *testing.T) {
 		}
 		differ(t, "eighths", added(t, samples...), whole)
 	})
+	t.Run("eighths, all at once", func(t *testing.T) {
+		s := newSource(t, server.URL(), nil, q, counters("a", `http_requests_total{pod="a"}`, bad, "route"))
+		samples := make([]slo.Sample, 8)
+		var running sync.WaitGroup
+		for i := range samples {
+			running.Go(func() {
+				from := at(time.Duration(i) * 30 * time.Minute)
+				if i == 0 {
+					from = dawn.Add(-10 * time.Minute)
+				}
+				if found, err := s.Collect(context.Background(), slo.Span{From: from, To: at(time.Duration(i+1) * 30 * time.Minute)}); err != nil {
+					t.Error(err)
+				} else {
+					samples[i] = found[0]
+				}
+			})
+		}
+		running.Wait()
+		differ(t, "eighths", added(t, samples...), whole)
+	})
 	t.Run("hourly chunks under a limit on samples", func(t *testing.T) {
 		s := newSource(t, server.URL(), func(o *Options) { o.Config.Limits.SamplesPerRequest = 300 }, q)
 		var samples []slo.Sample
@@ -347,7 +368,7 @@ func TestRecount(t *testing.T) {
 		for _, again := range []bool{false, true} {
 			s := newSource(t, server.URL(), nil, q)
 			if again {
-				collect(t, s, dawn.Add(-10*time.Minute), at(time.Hour))
+				collect(t, s, at(time.Hour), at(time.Hour+tick))
 			}
 			got := added(t, collect(t, s, at(2*time.Hour), at(2*time.Hour+20*time.Minute))...)
 			if got.Events[""][born] != want.Events[""][born] {
@@ -543,6 +564,21 @@ func TestMaxSeries(t *testing.T) {
 	}
 }
 
+// Series that come later are counted again: at once when an answer holds too many.
+func TestMaxSeriesLater(t *testing.T) {
+	server := history(t)
+	s := newSource(t, server.URL(), func(o *Options) { o.Config.Limits.MaxSeries = 4 }, counters("all", `http_requests_total`, `http_requests_total{code="500"}`))
+	for _, f := range []struct {
+		from time.Duration
+		over bool
+	}{{10 * time.Minute, false}, {45 * time.Minute, false}, {45*time.Minute + tick, true}, {46 * time.Minute, true}} {
+		got := collect(t, s, at(f.from), at(f.from+tick))[0]
+		if (got.Note != "") != f.over || (got.Covered == nil) != f.over {
+			t.Errorf("after %s: note %q, covered %v; too many: %t", f.from, got.Note, got.Covered, f.over)
+		}
+	}
+}
+
 func TestLive(t *testing.T) {
 	server := history(t)
 	s := newSource(t, server.URL(), nil, counters("gone", `nothing_total`, `nothing_total{code="500"}`))
@@ -636,6 +672,15 @@ func TestNativeHistograms(t *testing.T) {
 	}
 	if one := collect(t, s, begin, end)[5]; !strings.HasSuffix(one.Note, ": the largest is 2") || one.Covered != nil {
 		t.Errorf("classic4: %+v", one)
+	}
+	checks, err := s.Live(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range checks {
+		if c.Err != nil || !c.Exists || !c.Within || c.Over || c.Total < 100 || (c.Part <= 0) != (i == 5) || c.SamplesPerTick <= 0 || c.SamplesBackfill < 80000*c.SamplesPerTick || (c.Note != "") != (i == 5) {
+			t.Errorf("live: %+v", c)
+		}
 	}
 	// A span and its halves, each by a source that just began.
 	fresh := func(from, to time.Time) slo.Sample {
