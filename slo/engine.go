@@ -14,7 +14,9 @@ type Engine struct {
 	tick     time.Duration
 	byName   map[string]*tracked
 	inOrder  []*tracked
-	watching int64 // ms; events at or before it are history and do not raise the counters
+	watching int64    // ms; events at or before it are history and do not raise the counters
+	widest   *grid    // of the objectives, the one with the longest horizon
+	journal  *journal // what a store does not have yet; nil: nobody keeps one
 }
 
 // tracked is one objective with its state.
@@ -82,6 +84,27 @@ func (e *Engine) Set(objectives []Objective) {
 		t.configure(o, e.tick)
 		e.byName[o.Name] = t
 		e.inOrder = append(e.inOrder, t)
+	}
+	e.widest = nil
+	for _, t := range e.inOrder {
+		if e.widest == nil || t.grid.horizon > e.widest.horizon {
+			e.widest = t.grid
+		}
+	}
+	if e.journal == nil {
+		return
+	}
+	for name, t := range old {
+		if e.byName[name] == t {
+			continue
+		}
+		for _, key := range t.keys {
+			e.dropped(name, key)
+		}
+		delete(e.journal.saved, name)
+		if e.byName[name] == nil {
+			e.journal.gone = append(e.journal.gone, Record{objectiveBucket, []byte(name), nil})
+		}
 	}
 }
 
@@ -260,6 +283,21 @@ func (t *tracked) observe(s *Sample, span ticks, e *Engine) {
 	}
 
 	answers := t.fold(s, span, tickMs)
+	touched := span
+	if t.Budgeting.Slices() {
+		touched.from -= int64(t.Budgeting.Slice / t.grid.tick)
+	}
+	for _, key := range t.keys { // spreads reach back, those that go and those that come
+		for _, sp := range t.rows[key].events.spreads {
+			if sp.learned > span.from && sp.learned <= span.to {
+				touched.from = min(touched.from, floorDiv(sp.from, tickMs))
+			}
+		}
+		for _, sp := range answers[key].spreads {
+			touched.from = min(touched.from, floorDiv(sp.from, tickMs))
+		}
+	}
+	e.changed(touched)
 	for _, key := range t.keys {
 		r := t.rows[key]
 		a, ok := answers[key]

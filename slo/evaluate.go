@@ -33,7 +33,9 @@ func (e *Engine) Evaluate(now time.Time) []Status {
 			t.start(at)
 		}
 		t.advance(at)
-		t.forget()
+		for _, group := range t.forget() {
+			e.dropped(t.Name, group)
+		}
 		objective := t.Objective
 		for _, key := range t.keys {
 			out = append(out, t.status(&objective, t.rows[key], e))
@@ -42,8 +44,9 @@ func (e *Engine) Evaluate(now time.Time) []Status {
 	return out
 }
 
-// forget lets go of what has left every window: groups one period after their last event.
-func (t *tracked) forget() {
+// forget lets go of what has left every window: groups one period after their last event, which it
+// names.
+func (t *tracked) forget() (gone []string) {
 	old := t.head - t.grid.horizon
 	t.covered, t.asked = t.covered.forget(old), t.asked.forget(old)
 	period := int64(t.Period.Longest() / t.grid.tick)
@@ -51,6 +54,7 @@ func (t *tracked) forget() {
 		r := t.rows[t.keys[i]]
 		r.events.forget()
 		if len(t.GroupBy) > 0 && r.lastHit > 0 && t.head-r.lastHit >= period {
+			gone = append(gone, t.keys[i])
 			delete(t.rows, t.keys[i])
 			t.keys = append(t.keys[:i], t.keys[i+1:]...)
 			continue
@@ -62,6 +66,7 @@ func (t *tracked) forget() {
 			delete(t.folded, key)
 		}
 	}
+	return gone
 }
 
 func (t *tracked) unitOfBudget() float64 {

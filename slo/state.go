@@ -1,0 +1,675 @@
+package slo
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Record is one piece of the engine's state for a store: a key with its value in a bucket. A nil
+// value means that the key goes.
+//
+// On disk a slot of time holds what happened in it, never a running total, so that a revision
+// rewrites the slots it touches and nothing else:
+//
+//	slots       level and end ──▶ row, total, bad …     what happened in one slot
+//	rows        number        ──▶ objective, group      what a row of a slot stands for
+//	objectives  name          ──▶ coverage, spreads …   what is known of an objective
+//	engine      tick, counts  ──▶ counters, heads       what changes with every tick
+type Record struct {
+	Bucket     string
+	Key, Value []byte
+}
+
+// The buckets of the engine's records.
+const (
+	slotBucket      = "slots"
+	rowBucket       = "rows"
+	objectiveBucket = "objectives"
+	engineBucket    = "engine"
+)
+
+var (
+	tickKey   = []byte("tick")
+	countsKey = []byte("counts")
+)
+
+// journal is what of an engine's state is not in the store yet.
+type journal struct {
+	pending   map[int]coverage  // by level: changed ticks whose slots are not written
+	rows      map[rowKey]uint32 // numbers given to rows
+	next      uint32
+	unwritten []given
+	saved     map[string]signature
+	gone      []Record // rows and objectives that went
+	swept     int64    // head at which expired slots were last deleted
+	ticked    bool     // the tick is written
+}
+
+type rowKey struct {
+	slo, group string
+	budget     bool // the slices of a row, beside its events
+}
+
+// signature tells whether an objective's record has to be written again.
+type signature struct {
+	shape        string
+	rows, folded int
+	spans        uint64 // hash of coverage and spreads
+}
+
+// level 0 is the ticks; level j+1 is ring j of the grid. Its width is in ticks.
+func (g *grid) width(level int) int64 {
+	if level == 0 {
+		return 1
+	}
+	return 1 << (g.base + uint(level-1))
+}
+
+// keep is for how many ticks the slots of a level are needed.
+func (g *grid) keep(level int) int64 {
+	if level == 0 {
+		return g.fine
+	}
+	if int64(level) == g.rings {
+		return g.horizon + 2*g.width(level)
+	}
+	return 2*perRing*g.width(level) + 2*g.width(level)
+}
+
+// known is up to which age, of their beginning, the slots of a level are known exactly: the grid
+// has both of their edges.
+func (g *grid) known(level int) int64 {
+	switch {
+	case level == 0:
+		return g.fine - 1
+	case int64(level) == g.rings:
+		return g.horizon
+	}
+	return (perRing - 1) * 2 * g.width(level)
+}
+
+// changed notes that ticks of a ledger are not in the store as they are.
+func (e *Engine) changed(span ticks) {
+	if e.journal == nil {
+		return
+	}
+	for level := range e.levels() {
+		e.journal.pending[level] = e.journal.pending[level].add(span)
+	}
+}
+
+// levels is how many levels of slots the longest horizon needs.
+func (e *Engine) levels() int {
+	if e.widest == nil {
+		return 1
+	}
+	return int(e.widest.rings) + 1
+}
+
+// Keeping has the engine note what changes, for Changes. Without it nothing is noted.
+func (e *Engine) Keeping() {
+	if e.journal == nil {
+		e.journal = &journal{pending: map[int]coverage{}, rows: map[rowKey]uint32{}, next: 1, saved: map[string]signature{}}
+	}
+}
+
+// Changes are the records that bring a store up to date, and done, to be called once they are
+// durable. Until then they are part of the next Changes again.
+func (e *Engine) Changes() (records []Record, done func()) {
+	j := e.journal
+	if j == nil {
+		return nil, func() {}
+	}
+	newest, lag, widest := int64(0), int64(0), e.widest
+	for _, t := range e.inOrder {
+		newest = max(newest, t.head)
+	}
+	for _, t := range e.inOrder {
+		if t.head > 0 {
+			lag = max(lag, newest-t.head)
+		}
+	}
+	if widest == nil {
+		widest = &grid{tick: e.tick}
+	}
+	if !j.ticked {
+		records = append(records, Record{engineBucket, tickKey, binary.AppendVarint(nil, e.tick.Milliseconds())})
+	}
+	records = append(records, j.gone...)
+	gone := len(j.gone)
+	written := len(e.number(&records))
+	left := map[int]coverage{}
+	for level := range e.levels() {
+		width, oldest := widest.width(level), newest-lag-widest.known(level)
+		for _, span := range j.pending[level] {
+			first := -floorDiv(-max(span.from-width+1, oldest), width)*width + width
+			for end := first; end-width < span.to; end += width {
+				if end > newest {
+					left[level] = left[level].add(ticks{max(span.from, end-width), span.to})
+					break
+				}
+				records = append(records, e.slot(level, end, width))
+			}
+		}
+		// What expired since the last time.
+		if j.swept > 0 {
+			kept := widest.keep(level) + lag + width
+			for end := floorDiv(j.swept-kept, width)*width + width; end <= newest-kept; end += width {
+				records = append(records, Record{slotBucket, slotKey(level, end), nil})
+			}
+		}
+	}
+	signatures := map[string]signature{}
+	for _, t := range e.inOrder {
+		if sig := t.signature(); j.saved[t.Name] != sig {
+			signatures[t.Name] = sig
+			records = append(records, Record{objectiveBucket, []byte(t.Name), t.encode()})
+		}
+	}
+	records = append(records, Record{engineBucket, countsKey, e.encodeCounts()})
+	return records, func() {
+		j.ticked, j.swept = true, newest
+		j.pending = left
+		j.gone = j.gone[gone:]
+		maps.Copy(j.saved, signatures)
+		j.unwritten = j.unwritten[written:]
+	}
+}
+
+// given is a number that a row was given.
+type given struct {
+	rowKey
+	number uint32
+	labels []string
+}
+
+// dropped forgets the numbers of a row that went: should its group come back, it is another row.
+func (e *Engine) dropped(slo, group string) {
+	if e.journal == nil {
+		return
+	}
+	for _, budget := range []bool{false, true} {
+		key := rowKey{slo, group, budget}
+		if number, ok := e.journal.rows[key]; ok {
+			delete(e.journal.rows, key)
+			e.journal.unwritten = slices.DeleteFunc(e.journal.unwritten, func(g given) bool { return g.number == number })
+			e.journal.gone = append(e.journal.gone, Record{rowBucket, binary.BigEndian.AppendUint32(nil, number), nil})
+		}
+	}
+}
+
+// number gives every row that has none a number. Its record is written until it is durable.
+func (e *Engine) number(records *[]Record) []given {
+	j := e.journal
+	give := func(key rowKey, r *row) {
+		if _, ok := j.rows[key]; ok {
+			return
+		}
+		j.rows[key] = j.next
+		j.unwritten = append(j.unwritten, given{key, j.next, r.labels})
+		j.next++
+	}
+	for _, t := range e.inOrder {
+		for _, key := range t.keys {
+			give(rowKey{t.Name, key, false}, t.rows[key])
+			if t.Budgeting.Slices() {
+				give(rowKey{t.Name, key, true}, t.rows[key])
+			}
+		}
+	}
+	for _, g := range j.unwritten {
+		text, err := json.Marshal(rowRecord{g.slo, g.labels, g.budget})
+		if err != nil {
+			panic("slo: row: " + err.Error()) // strings always can be written
+		}
+		*records = append(*records, Record{rowBucket, binary.BigEndian.AppendUint32(nil, g.number), text})
+	}
+	return j.unwritten
+}
+
+type rowRecord struct {
+	SLO    string   `json:"slo"`
+	Labels []string `json:"labels,omitempty"`
+	Budget bool     `json:"budget,omitempty"`
+}
+
+func slotKey(level int, end int64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{byte(level)}, uint64(end))
+}
+
+// slot is the column of one slot over all rows. A slot in which nothing happened is no record.
+func (e *Engine) slot(level int, end, width int64) Record {
+	type cell struct {
+		number uint32
+		counts
+	}
+	var cells []cell
+	for _, t := range e.inOrder {
+		if level > int(t.grid.rings) || t.head-(end-width) > t.grid.known(level) {
+			continue // not known exactly, and so not needed any more
+		}
+		for _, key := range t.keys {
+			r := t.rows[key]
+			if c := r.events.count(end-width, end); c != (counts{}) {
+				cells = append(cells, cell{e.journal.rows[rowKey{t.Name, key, false}], c})
+			}
+			if r.budget != r.events {
+				if c := r.budget.count(end-width, end); c != (counts{}) {
+					cells = append(cells, cell{e.journal.rows[rowKey{t.Name, key, true}], c})
+				}
+			}
+		}
+	}
+	record := Record{Bucket: slotBucket, Key: slotKey(level, end)}
+	if len(cells) == 0 {
+		return record
+	}
+	slices.SortFunc(cells, func(a, b cell) int { return int(a.number) - int(b.number) })
+	out := binary.AppendUvarint(make([]byte, 0, 4+6*len(cells)), uint64(len(cells)))
+	last := uint32(0)
+	for _, c := range cells {
+		out = binary.AppendUvarint(out, uint64(c.number-last))
+		out = binary.AppendVarint(out, c.total)
+		out = binary.AppendVarint(out, c.bad)
+		last = c.number
+	}
+	record.Value = out
+	return record
+}
+
+// DescribeRecord says what a record of the engine is about, for people.
+func DescribeRecord(tick time.Duration, bucket string, key []byte) string {
+	switch {
+	case bucket == slotBucket && len(key) == 9:
+		end := time.UnixMilli(int64(binary.BigEndian.Uint64(key[1:])) * tick.Milliseconds()).UTC()
+		return fmt.Sprintf("counts of the slot that ends at %s (level %d)", end.Format(time.RFC3339), key[0])
+	case bucket == objectiveBucket:
+		return "coverage of slo " + string(key)
+	case bucket == rowBucket && len(key) == 4:
+		return fmt.Sprintf("name of row %d", binary.BigEndian.Uint32(key))
+	}
+	return bucket + " " + string(key)
+}
+
+// objectiveRecord is what is known of an objective besides its counts.
+type objectiveRecord struct {
+	GroupBy []string         `json:"group_by,omitempty"`
+	Shape   string           `json:"shape"` // unit and budgeting: counts of another shape mean nothing here
+	Covered [][2]int64       `json:"covered"`
+	Asked   [][2]int64       `json:"asked"`
+	Behind  [2]int64         `json:"behind"` // head − newest covered and asked tick: the last spans grow with the head
+	Spreads []spreadRecord   `json:"spreads,omitempty"`
+	Folded  map[string]int64 `json:"folded,omitempty"`
+}
+
+type spreadRecord struct {
+	Group   string  `json:"group"`
+	From    int64   `json:"from"`
+	To      int64   `json:"to"`
+	Learned int64   `json:"learned"`
+	Total   float64 `json:"total"`
+	Bad     float64 `json:"bad"`
+}
+
+func (t *tracked) shape() string {
+	return fmt.Sprintf("%g %s %s %s %s", t.unit, t.Budgeting.Method, t.Budgeting.Slice, t.Budgeting.Target.Percent(), t.Budgeting.Empty)
+}
+
+func (t *tracked) signature() signature {
+	s := signature{shape: t.shape(), rows: len(t.keys), folded: len(t.folded)}
+	h := maphash.Hash{}
+	h.SetSeed(signatureSeed)
+	edge := func(c coverage) {
+		maphash.WriteComparable(&h, len(c))
+		for i, span := range c {
+			if i == 0 && span.from <= t.head-t.grid.horizon+1 {
+				span.from = 0 // cut off by the horizon, as it will be again
+			}
+			if i == len(c)-1 {
+				span.to -= t.head // it grows with the head
+			}
+			maphash.WriteComparable(&h, span)
+		}
+	}
+	edge(t.covered)
+	edge(t.asked)
+	for _, key := range t.keys {
+		for _, sp := range t.rows[key].events.spreads {
+			maphash.WriteComparable(&h, sp)
+		}
+	}
+	s.spans = h.Sum64()
+	return s
+}
+
+var signatureSeed = maphash.MakeSeed()
+
+func (t *tracked) encode() []byte {
+	r := objectiveRecord{GroupBy: t.GroupBy, Shape: t.shape(), Folded: t.folded}
+	spans := func(c coverage) (out [][2]int64, behind int64) {
+		for _, s := range c {
+			out = append(out, [2]int64{s.from, s.to})
+		}
+		if len(c) > 0 {
+			behind = t.head - c[len(c)-1].to
+		}
+		return out, behind
+	}
+	r.Covered, r.Behind[0] = spans(t.covered)
+	r.Asked, r.Behind[1] = spans(t.asked)
+	for _, key := range t.keys {
+		for _, s := range t.rows[key].events.spreads {
+			r.Spreads = append(r.Spreads, spreadRecord{key, s.from, s.to, s.learned, s.total, s.bad})
+		}
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		panic("slo: objective: " + err.Error()) // numbers and strings always can be written
+	}
+	return text
+}
+
+// encodeCounts is what changes with every tick: heads, newest moments and counters.
+func (e *Engine) encodeCounts() []byte {
+	out := binary.AppendUvarint(nil, uint64(e.journal.next)) // numbers are never given twice
+	out = binary.AppendUvarint(out, uint64(len(e.inOrder)))
+	for _, t := range e.inOrder {
+		out = binary.AppendUvarint(out, uint64(len(t.Name)))
+		out = append(out, t.Name...)
+		out = binary.AppendVarint(out, t.head)
+		newest := int64(0)
+		if !t.newest.IsZero() {
+			newest = t.newest.UnixMilli()
+		}
+		out = binary.AppendVarint(out, newest)
+		out = binary.AppendUvarint(out, uint64(len(t.keys)))
+		for _, key := range t.keys {
+			r := t.rows[key]
+			out = binary.AppendUvarint(out, uint64(e.journal.rows[rowKey{t.Name, key, false}]))
+			out = binary.AppendVarint(out, r.total)
+			out = binary.AppendVarint(out, r.bad)
+			out = binary.AppendVarint(out, r.lastHit)
+		}
+	}
+	return out
+}
+
+// ErrOtherTick is Restore's answer to a state that was counted in other ticks.
+var ErrOtherTick = errors.New("the state was counted with another tick")
+
+// Restore brings back what Changes wrote, after Set and before anything is observed. Objectives
+// that are no more, or whose groups or budgeting changed, begin anew. A record that cannot be read
+// is an error that says which: a store hands over nothing damaged, so it is of another kind of
+// yoyu.
+func (e *Engine) Restore(records []Record) error {
+	e.Keeping()
+	in := restoring{engine: e, rows: map[uint32]rowRecord{}, objectives: map[string]objectiveRecord{}, slots: map[slotID][]byte{}, named: map[uint32]*row{}}
+	for _, r := range records {
+		if err := in.read(r); err != nil {
+			return fmt.Errorf("state: %s: %w", DescribeRecord(e.tick, r.Bucket, r.Key), err)
+		}
+	}
+	if len(records) == 0 {
+		return nil
+	}
+	return in.build()
+}
+
+type slotID struct {
+	level int
+	end   int64
+}
+
+type restoring struct {
+	engine     *Engine
+	rows       map[uint32]rowRecord
+	objectives map[string]objectiveRecord
+	slots      map[slotID][]byte
+	named      map[uint32]*row
+	counts     []byte
+}
+
+func (in *restoring) read(r Record) error {
+	switch r.Bucket {
+	case slotBucket:
+		if len(r.Key) != 9 {
+			return errors.New("no key of a slot")
+		}
+		in.slots[slotID{int(r.Key[0]), int64(binary.BigEndian.Uint64(r.Key[1:]))}] = r.Value
+	case rowBucket:
+		if len(r.Key) != 4 {
+			return errors.New("no key of a row")
+		}
+		var row rowRecord
+		if err := json.Unmarshal(r.Value, &row); err != nil {
+			return err
+		}
+		in.rows[binary.BigEndian.Uint32(r.Key)] = row
+	case objectiveBucket:
+		var o objectiveRecord
+		if err := json.Unmarshal(r.Value, &o); err != nil {
+			return err
+		}
+		in.objectives[string(r.Key)] = o
+	case engineBucket:
+		switch string(r.Key) {
+		case string(tickKey):
+			if tick, n := binary.Varint(r.Value); n <= 0 || tick != in.engine.tick.Milliseconds() {
+				return ErrOtherTick
+			}
+		case string(countsKey):
+			in.counts = r.Value
+		}
+	}
+	return nil
+}
+
+// build makes rows and ledgers of what was read.
+func (in *restoring) build() error {
+	e := in.engine
+	e.journal.ticked = true
+	ledgers := map[uint32]*ledger{}
+	numbers := slices.Sorted(maps.Keys(in.rows))
+	for _, number := range numbers {
+		e.journal.next = max(e.journal.next, number+1)
+		row := in.rows[number]
+		t, o := e.byName[row.SLO], in.objectives[row.SLO]
+		if t == nil || !slices.Equal(t.GroupBy, o.GroupBy) || t.shape() != o.Shape || len(row.Labels) != len(t.GroupBy) {
+			e.journal.gone = append(e.journal.gone, Record{rowBucket, binary.BigEndian.AppendUint32(nil, number), nil})
+			continue
+		}
+		r := t.row(row.Labels)
+		e.journal.rows[rowKey{row.SLO, r.key, row.Budget}] = number
+		in.named[number] = r
+		if row.Budget {
+			ledgers[number] = r.budget
+		} else {
+			ledgers[number] = r.events
+		}
+	}
+	for name, o := range in.objectives {
+		t := e.byName[name]
+		if t == nil {
+			e.journal.gone = append(e.journal.gone, Record{objectiveBucket, []byte(name), nil})
+		} else if slices.Equal(t.GroupBy, o.GroupBy) && t.shape() == o.Shape {
+			maps.Copy(t.folded, o.Folded)
+		}
+	}
+	if err := in.restoreCounts(); err != nil {
+		return err
+	}
+	for name, o := range in.objectives {
+		if t := e.byName[name]; t != nil && slices.Equal(t.GroupBy, o.GroupBy) && t.shape() == o.Shape {
+			t.restore(o)
+			e.journal.saved[name] = t.signature()
+		}
+	}
+	for _, t := range e.inOrder {
+		e.journal.swept = max(e.journal.swept, t.head)
+		for level := range e.levels() { // slots that were not complete yet
+			width := t.grid.width(level)
+			e.journal.pending[level] = e.journal.pending[level].add(ticks{floorDiv(t.head, width) * width, t.head})
+		}
+	}
+	return in.walk(ledgers)
+}
+
+func (t *tracked) restore(o objectiveRecord) {
+	spans := func(list [][2]int64, behind int64) (c coverage) {
+		for _, s := range list {
+			c = append(c, ticks{s[0], s[1]})
+		}
+		if len(c) > 0 { // it has grown with the head since it was written
+			c[len(c)-1].to = t.head - behind
+		}
+		return c
+	}
+	t.covered, t.asked = spans(o.Covered, o.Behind[0]), spans(o.Asked, o.Behind[1])
+	for _, s := range o.Spreads {
+		if r := t.rows[s.Group]; r != nil {
+			r.events.spreads = append(r.events.spreads, spread{
+				from: s.From, to: s.To, learned: s.Learned, total: s.Total, bad: s.Bad, unit: t.unit,
+			})
+		}
+	}
+}
+
+func (in *restoring) restoreCounts() error {
+	b := in.counts
+	broken := errors.New("state: counters: cut short")
+	uvarint := func() uint64 {
+		v, n := binary.Uvarint(b)
+		if n <= 0 {
+			b = nil
+			return 0
+		}
+		b = b[n:]
+		return v
+	}
+	varint := func() int64 {
+		v, n := binary.Varint(b)
+		if n <= 0 {
+			b = nil
+			return 0
+		}
+		b = b[n:]
+		return v
+	}
+	in.engine.journal.next = max(in.engine.journal.next, uint32(uvarint()))
+	for objectives := uvarint(); objectives > 0; objectives-- {
+		size := uvarint()
+		if uint64(len(b)) < size {
+			return broken
+		}
+		name := string(b[:size])
+		b = b[size:]
+		head, newest := varint(), varint()
+		t := in.engine.byName[name]
+		if t != nil {
+			t.head = head
+			if newest != 0 {
+				t.newest = time.UnixMilli(newest).UTC()
+			}
+		}
+		for rows := uvarint(); rows > 0; rows-- {
+			if len(b) == 0 {
+				return broken
+			}
+			number, total, bad, hit := uint32(uvarint()), varint(), varint(), varint()
+			if r := in.named[number]; r != nil {
+				r.total, r.bad, r.lastHit = total, bad, hit
+			}
+		}
+	}
+	return nil
+}
+
+// walk adds the slots up, from the oldest to the newest, the finest that are kept at each age.
+// Objectives with the same grid and head walk together, so that every slot is read once for them.
+func (in *restoring) walk(ledgers map[uint32]*ledger) error {
+	type party struct {
+		grid grid
+		head int64
+	}
+	parties := map[party]map[uint32]*ledger{}
+	for number, l := range ledgers {
+		t := in.engine.byName[in.rows[number].SLO]
+		l.head = t.head
+		p := party{*t.grid, t.head}
+		if parties[p] == nil {
+			parties[p] = map[uint32]*ledger{}
+		}
+		parties[p][number] = l
+	}
+	for p, members := range parties {
+		g, head := p.grid, p.head
+		if head == 0 {
+			continue // nothing was ever answered
+		}
+		widest := g.width(int(g.rings))
+		for k := floorDiv(head-g.horizon, widest) * widest; k < head; {
+			step := g.step(k, head)
+			level := 0
+			for g.width(level) != step {
+				level++
+			}
+			k += step
+			if err := add(in.slots[slotID{level, k}], members); err != nil {
+				return fmt.Errorf("state: %s: %w", DescribeRecord(in.engine.tick, slotBucket, slotKey(level, k)), err)
+			}
+			fine, coarse := int64(-1), g.coarse(k)
+			if head-k < g.fine {
+				fine = mod(k, g.fine)
+			}
+			for _, l := range members {
+				if fine >= 0 {
+					l.totals[fine] = l.now
+				}
+				if coarse >= 0 {
+					l.totals[coarse] = l.now
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// add adds the cells of a slot to the running totals of its rows.
+func add(cells []byte, members map[uint32]*ledger) error {
+	if len(cells) == 0 {
+		return nil
+	}
+	broken := errors.New("cut short")
+	n, used := binary.Uvarint(cells)
+	if used <= 0 {
+		return broken
+	}
+	cells = cells[used:]
+	number := uint32(0)
+	for ; n > 0; n-- {
+		delta, a := binary.Uvarint(cells)
+		if a <= 0 {
+			return broken
+		}
+		total, b := binary.Varint(cells[a:])
+		if b <= 0 {
+			return broken
+		}
+		bad, c := binary.Varint(cells[a+b:])
+		if c <= 0 {
+			return broken
+		}
+		cells = cells[a+b+c:]
+		number += uint32(delta)
+		if l := members[number]; l != nil {
+			l.now = l.now.plus(counts{total, bad})
+		}
+	}
+	return nil
+}

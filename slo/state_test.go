@@ -1,0 +1,226 @@
+package slo_test
+
+import (
+	"errors"
+	"maps"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/yoyu-sre/yoyu/slo"
+)
+
+// disk is a store that cannot fail: what was made durable, by bucket and key.
+type disk map[[2]string]slo.Record
+
+// commit makes an engine's changes durable.
+func (d disk) commit(e *slo.Engine) {
+	records, done := e.Changes()
+	for _, r := range records {
+		key := [2]string{r.Bucket, string(r.Key)}
+		if r.Value == nil {
+			delete(d, key)
+		} else {
+			d[key] = r
+		}
+	}
+	done()
+}
+
+func (d disk) restore(t testing.TB, tick time.Duration, objectives ...slo.Objective) *slo.Engine {
+	t.Helper()
+	e := engine(t, tick, objectives...)
+	if err := e.Restore(slices.Collect(maps.Values(d))); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// An engine that dies at any commit and comes back says what one that never died says.
+func FuzzDeathChangesNothing(f *testing.F) {
+	for seed := range uint64(8) {
+		f.Add(seed, uint16(300+700*seed))
+	}
+	f.Fuzz(func(t *testing.T, seed uint64, length uint16) {
+		r := rand.New(rand.NewPCG(seed, 11))
+		tick := []time.Duration{10 * time.Second, 30 * time.Second, time.Minute, 5 * time.Minute}[seed%4]
+		grouped := objective(t, "99", slo.RollingPeriod(7*slo.Day))
+		grouped.Name, grouped.GroupBy, grouped.GroupLimit = "grouped", []string{"route"}, 2
+		slices1 := objective(t, "99", slo.CalendarPeriod(slo.Month, time.UTC))
+		slices1.Name, slices1.Budgeting = "slices", slo.Budgeting{Method: slo.RatioTimeslices, Slice: 2 * tick}
+		late := objective(t, "99.9", slo.RollingPeriod(30*slo.Day))
+		late.Name, late.Delay = "late", 3*tick
+		objectives := []slo.Objective{objective(t, "99.9", slo.RollingPeriod(30*slo.Day)), grouped, slices1, late}
+
+		d := disk{}
+		steady, mortal := engine(t, tick, objectives...), d.restore(t, tick, objectives...)
+		steady.Watch(began)
+		mortal.Watch(began)
+		both := func(s slo.Sample) {
+			observe(t, steady, s)
+			observe(t, mortal, s)
+		}
+		now := began
+		compare := func(when string) {
+			t.Helper()
+			a, b := status(steady, now), status(mortal, now)
+			if !reflect.DeepEqual(a, b) {
+				for i := range a {
+					if i < len(b) && !reflect.DeepEqual(a[i], b[i]) {
+						t.Fatalf("%s, row %d:\nsteady %+v\nmortal %+v", when, i, a[i], b[i])
+					}
+				}
+				t.Fatalf("%s: %d rows, want %d", when, len(b), len(a))
+			}
+		}
+		for left := int(length % 6000); left > 0; {
+			n := 1 + r.IntN(1+r.IntN(min(left, 200)))
+			left -= n
+			from := now
+			now = now.Add(time.Duration(n) * tick)
+			for _, o := range objectives {
+				if r.IntN(6) == 0 {
+					continue // not answered
+				}
+				s := traffic(r, from, n, tick)
+				if o.Delay > 0 {
+					s = traffic(r, from.Add(-o.Delay), n, tick)
+				}
+				s.SLO = o.Name
+				if len(o.GroupBy) > 0 {
+					s.Groups[0].Labels = []string{[]string{"/a", "/b", "/c", "/d"}[r.IntN(4)]}
+				}
+				if gap := time.Duration(r.IntN(5000)+1) * time.Second; r.IntN(10) == 0 && o.Name != "slices" {
+					end := s.Span.To.Add(-tick / 3)
+					s.Groups[0].Spreads = []slo.Spread{{From: end.Add(-gap), To: end, Total: float64(r.IntN(1000) + 5), Bad: float64(r.IntN(5))}}
+				}
+				both(s)
+			}
+			if r.IntN(5) == 0 { // late answers and the past
+				back := time.Duration(1+r.IntN(2000)) * tick
+				s := traffic(r, now.Add(-back), 1+r.IntN(int(back/tick)), tick)
+				s.Span = steady.Aligned("it", s.Span)
+				if s.Span.To.After(now) {
+					s.Span.To = now
+				}
+				s.Covered = []slo.Span{s.Span}
+				both(s)
+			}
+			if r.IntN(3) > 0 {
+				steady.Evaluate(now)
+				mortal.Evaluate(now)
+			}
+			if r.IntN(2) == 0 {
+				d.commit(mortal)
+				if r.IntN(4) == 0 {
+					mortal = d.restore(t, tick, objectives...)
+					mortal.Watch(began)
+					compare("after death")
+				}
+			}
+		}
+		d.commit(mortal)
+		mortal = d.restore(t, tick, objectives...)
+		compare("at the end")
+	})
+}
+
+// The store stays bounded: what expires goes.
+func TestStateIsBounded(t *testing.T) {
+	const tick = 5 * time.Minute
+	o := objective(t, "99.9", slo.RollingPeriod(7*slo.Day))
+	d := disk{}
+	e := d.restore(t, tick, o)
+	r := rand.New(rand.NewPCG(5, 5))
+	now, atTwenty := began, 0
+	for day := range 120 {
+		for range 12 {
+			s := traffic(r, now, 24, tick)
+			observe(t, e, s)
+			now = s.Span.To
+			e.Evaluate(now)
+			d.commit(e)
+		}
+		if day == 20 {
+			atTwenty = len(d)
+		}
+	}
+	if len(d) > atTwenty+atTwenty/10 {
+		t.Errorf("%d records after 20 days, %d after 120", atTwenty, len(d))
+	}
+}
+
+// A commit that failed is part of the next one.
+func TestFailedCommitIsNotForgotten(t *testing.T) {
+	o := objective(t, "99.9", slo.RollingPeriod(7*slo.Day))
+	d := disk{}
+	e := d.restore(t, time.Minute, o)
+	s := traffic(rand.New(rand.NewPCG(3, 3)), began, 300, time.Minute)
+	left, right := halves(s, began.Add(100*time.Minute))
+	observe(t, e, left)
+	e.Changes() // the disk was full
+	observe(t, e, right)
+	d.commit(e)
+	want, got := status(e, s.Span.To), status(d.restore(t, time.Minute, o), s.Span.To)
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v\nwant %+v", got, want)
+	}
+}
+
+// What changed shape, or is no more, begins anew; a name that comes back is not what it was.
+func TestStateOfOtherObjectives(t *testing.T) {
+	o := objective(t, "99.9", slo.RollingPeriod(7*slo.Day))
+	s := traffic(rand.New(rand.NewPCG(4, 4)), began, 300, time.Minute)
+	saved := func() disk {
+		d := disk{}
+		e := d.restore(t, time.Minute, o)
+		observe(t, e, s)
+		d.commit(e)
+		return d
+	}
+	total := func(e *slo.Engine) float64 { return e.Evaluate(s.Span.To)[0].Windows[0].Total }
+
+	d := saved()
+	if got := total(d.restore(t, time.Minute, o)); got == 0 {
+		t.Fatal("nothing was restored")
+	}
+	other := o
+	other.Fractional = true
+	if got := total(d.restore(t, time.Minute, other)); got != 0 {
+		t.Errorf("counts in another unit were taken over: %v", got)
+	}
+	renamed := o
+	renamed.Name = "renamed"
+	e := d.restore(t, time.Minute, renamed)
+	d.commit(e)
+	if got := total(d.restore(t, time.Minute, o)); got != 0 {
+		t.Errorf("a name that came back has %v events", got)
+	}
+
+	// The same within one life: removed and added again by reloads.
+	d = saved()
+	e = d.restore(t, time.Minute, o)
+	e.Set([]slo.Objective{renamed})
+	d.commit(e)
+	e.Set([]slo.Objective{o, renamed})
+	next := s
+	next.Span = slo.Span{From: s.Span.To, To: s.Span.To.Add(time.Minute)}
+	next.Groups, next.Covered = nil, nil
+	observe(t, e, next)
+	d.commit(e)
+	again := d.restore(t, time.Minute, o, renamed)
+	if got := again.Evaluate(next.Span.To)[0].Windows; got[len(got)-1].Total != 0 {
+		t.Errorf("events of the removed objective came back: %v", got[len(got)-1].Total)
+	}
+
+	wrong, err := slo.NewEngine(5 * time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong.Set([]slo.Objective{o})
+	if err := wrong.Restore(slices.Collect(maps.Values(d))); !errors.Is(err, slo.ErrOtherTick) {
+		t.Errorf("another tick: %v, want ErrOtherTick", err)
+	}
+}
