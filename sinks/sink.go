@@ -24,4 +24,5 @@ type Report struct {
 	Time      time.Time              // the tick, a whole multiple of the interval
 	SLOs      []slo.Status           // by objective, then group
 	Workloads []rightsizing.Workload // by namespace, kind and name; nil without a cluster source
+	Notices   []string               // what is wrong with yoyu itself, for people
 }

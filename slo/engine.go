@@ -33,6 +33,7 @@ type tracked struct {
 	newest  time.Time
 	note    string
 	clamped int64
+	partial bool // fractions of events were seen: not every count is whole
 	policy  []compiled
 }
 
@@ -109,6 +110,9 @@ func (e *Engine) Set(objectives []Objective) {
 }
 
 func unitOf(o Objective) float64 {
+	if o.ReadyRatio {
+		return sliceUnit
+	}
 	if o.Fractional {
 		return fraction
 	}
@@ -393,6 +397,7 @@ func (t *tracked) book(g *GroupSample, span ticks, tickMs int64) answered {
 		if tick <= span.from || tick > span.to {
 			continue
 		}
+		t.partial = t.partial || inc.Total != math.Trunc(inc.Total) || inc.Bad != math.Trunc(inc.Bad)
 		c := counts{quantise(inc.Total, t.unit), quantise(inc.Bad, t.unit)}
 		if n := len(a.entries); n > 0 && a.entries[n-1].tick == tick {
 			a.entries[n-1].counts = a.entries[n-1].plus(c)

@@ -40,6 +40,11 @@ func (e *Engine) Evaluate(now time.Time) []Status {
 		for _, key := range t.keys {
 			out = append(out, t.status(&objective, t.rows[key], e))
 		}
+		if len(t.keys) == 0 { // grouped, and no group yet: it is there all the same
+			bare := t.status(&objective, &row{events: newLedger(t.grid, t.head), budget: newLedger(t.grid, t.head)}, e)
+			bare.NoGroup = true
+			out = append(out, bare)
+		}
 	}
 	return out
 }
@@ -119,6 +124,11 @@ func (t *tracked) window(r *row, key string, length time.Duration, from int64) W
 // counted is what the budget counts in (from, to], bad within [0, total].
 func (t *tracked) counted(r *row, from, to int64) counts {
 	c := r.budget.count(from, to)
+	if unit := int64(t.unit); unit > 1 && !t.partial && r.budget == r.events {
+		// The edge may be fuzzy, the events may not: only whole ones were ever counted.
+		c.total -= mod(c.total, unit)
+		c.bad -= mod(c.bad, unit)
+	}
 	c.total = max(c.total, 0)
 	c.bad = min(max(c.bad, 0), c.total)
 	return c

@@ -383,8 +383,8 @@ func TestGroupLimit(t *testing.T) {
 	}
 	// One period after its last event a group goes, and its place is free.
 	later := span.To.Add(7 * slo.Day)
-	if all := e.Evaluate(later); len(all) != 0 {
-		t.Errorf("after a period without events: %d groups", len(all))
+	if all := e.Evaluate(later); len(all) != 1 || !all[0].NoGroup || len(all[0].Labels) != 0 {
+		t.Errorf("after a period without events: %+v, want the objective without a group", all)
 	}
 }
 

@@ -14,7 +14,8 @@ type Objective struct {
 	RunbookURL string
 	Counting   string        // "exact", or "pushdown" where the server takes increases
 	Delay      time.Duration // how far behind the clock its source's answers are complete
-	Fractional bool          // counts are fractional by nature (promql, pushdown, native histograms)
+	Fractional bool          // counts may be fractional by nature (promql, pushdown, native histograms)
+	ReadyRatio bool          // counts are ready-made ratios: one a tick, kept to nine digits
 	Budgeting  Budgeting     // what an event of the budget is
 	Policy     Policy        // alerts, already scaled to the period
 }

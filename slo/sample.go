@@ -15,10 +15,20 @@ type Sample struct {
 	Newest  time.Time     // newest answered moment (time of the newest sample seen); zero if none
 	Err     error         // the question failed; the rest of the batch stands
 
+	// Progress is what the source remembers after this answer, for a store that keeps both or
+	// neither; nil when the source can ask for it again.
+	Progress *Progress
+
 	// Diagnostics, summed into yoyu's own metrics.
 	Baselined int    // new series whose first value counted nothing
 	Series    int    // series read
 	Note      string // why nothing could be counted, for people ("histogram has no bucket 0.25; …")
+}
+
+// Progress is what a source remembers of one question, as bytes that only it reads: Names seldom
+// change, Values do with every answer.
+type Progress struct {
+	Names, Values []byte
 }
 
 // GroupSample is what one group of an objective counted in the span.

@@ -59,6 +59,7 @@ type rowKey struct {
 // signature tells whether an objective's record has to be written again.
 type signature struct {
 	shape        string
+	partial      bool
 	rows, folded int
 	spans        uint64 // hash of coverage and spreads
 }
@@ -306,6 +307,7 @@ type objectiveRecord struct {
 	Behind  [2]int64         `json:"behind"` // head − newest covered and asked tick: the last spans grow with the head
 	Spreads []spreadRecord   `json:"spreads,omitempty"`
 	Folded  map[string]int64 `json:"folded,omitempty"`
+	Partial bool             `json:"partial,omitempty"`
 }
 
 type spreadRecord struct {
@@ -322,7 +324,7 @@ func (t *tracked) shape() string {
 }
 
 func (t *tracked) signature() signature {
-	s := signature{shape: t.shape(), rows: len(t.keys), folded: len(t.folded)}
+	s := signature{shape: t.shape(), partial: t.partial, rows: len(t.keys), folded: len(t.folded)}
 	h := maphash.Hash{}
 	h.SetSeed(signatureSeed)
 	edge := func(c coverage) {
@@ -351,7 +353,7 @@ func (t *tracked) signature() signature {
 var signatureSeed = maphash.MakeSeed()
 
 func (t *tracked) encode() []byte {
-	r := objectiveRecord{GroupBy: t.GroupBy, Shape: t.shape(), Folded: t.folded}
+	r := objectiveRecord{GroupBy: t.GroupBy, Shape: t.shape(), Folded: t.folded, Partial: t.partial}
 	spans := func(c coverage) (out [][2]int64, behind int64) {
 		for _, s := range c {
 			out = append(out, [2]int64{s.from, s.to})
@@ -499,6 +501,7 @@ func (in *restoring) build() error {
 			e.journal.gone = append(e.journal.gone, Record{objectiveBucket, []byte(name), nil})
 		} else if slices.Equal(t.GroupBy, o.GroupBy) && t.shape() == o.Shape {
 			maps.Copy(t.folded, o.Folded)
+			t.partial = o.Partial
 		}
 	}
 	if err := in.restoreCounts(); err != nil {
@@ -642,34 +645,69 @@ func (in *restoring) walk(ledgers map[uint32]*ledger) error {
 
 // add adds the cells of a slot to the running totals of its rows.
 func add(cells []byte, members map[uint32]*ledger) error {
-	if len(cells) == 0 {
+	return eachCell(cells, func(c Cell) {
+		if l := members[c.Row]; l != nil {
+			l.now = l.now.plus(counts{c.Total, c.Bad})
+		}
+	})
+}
+
+// eachCell reads the cells of a slot, by row.
+func eachCell(b []byte, yield func(Cell)) error {
+	if len(b) == 0 {
 		return nil
 	}
 	broken := errors.New("cut short")
-	n, used := binary.Uvarint(cells)
+	n, used := binary.Uvarint(b)
 	if used <= 0 {
 		return broken
 	}
-	cells = cells[used:]
-	number := uint32(0)
+	b = b[used:]
+	row := uint32(0)
 	for ; n > 0; n-- {
-		delta, a := binary.Uvarint(cells)
-		if a <= 0 {
+		delta, i := binary.Uvarint(b)
+		if i <= 0 {
 			return broken
 		}
-		total, b := binary.Varint(cells[a:])
-		if b <= 0 {
+		total, j := binary.Varint(b[i:])
+		if j <= 0 {
 			return broken
 		}
-		bad, c := binary.Varint(cells[a+b:])
-		if c <= 0 {
+		bad, k := binary.Varint(b[i+j:])
+		if k <= 0 {
 			return broken
 		}
-		cells = cells[a+b+c:]
-		number += uint32(delta)
-		if l := members[number]; l != nil {
-			l.now = l.now.plus(counts{total, bad})
-		}
+		b = b[i+j+k:]
+		row += uint32(delta)
+		yield(Cell{row, total, bad})
 	}
 	return nil
+}
+
+// Cell is what one row counted in one slot, in the row's unit.
+type Cell struct {
+	Row   uint32 `json:"row"`
+	Total int64  `json:"total"`
+	Bad   int64  `json:"bad"`
+}
+
+// Cells are the cells of a slot's record; nil for a record of another kind or one that is broken.
+func Cells(r Record) []Cell {
+	if r.Bucket != slotBucket {
+		return nil
+	}
+	var out []Cell
+	if eachCell(r.Value, func(c Cell) { out = append(out, c) }) != nil {
+		return nil
+	}
+	return out
+}
+
+// RecordedTick is the tick that a state was counted with, if the record is the one that says so.
+func RecordedTick(r Record) (time.Duration, bool) {
+	if r.Bucket != engineBucket || string(r.Key) != string(tickKey) {
+		return 0, false
+	}
+	ms, n := binary.Varint(r.Value)
+	return time.Duration(ms) * time.Millisecond, n > 0
 }

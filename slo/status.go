@@ -6,6 +6,7 @@ import "time"
 type Status struct {
 	Objective *Objective
 	Labels    []string  // values of Objective.GroupBy; empty when it has none
+	NoGroup   bool      // a grouped objective that has no group yet: it stands for none, and has no labels
 	At        time.Time // the whole tick the numbers hold for
 
 	Windows []Window // by length; the last one is the period

@@ -132,6 +132,9 @@ func newAlertLog(tick time.Duration) *alertLog {
 func (l *alertLog) see(e *slo.Engine, r *sinks.Report) {
 	for i := range r.SLOs {
 		s := &r.SLOs[i]
+		if s.NoGroup {
+			continue
+		}
 		total, bad := e.Count(s.Objective.Name, s.Labels, slo.Span{From: s.At.Add(-l.tick), To: s.At})
 		budget := s.Objective.Target.Rest().Float()
 		for _, a := range s.Alerts {

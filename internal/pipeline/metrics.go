@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,6 +27,7 @@ type Metrics struct {
 	dropped     *prometheus.CounterVec
 
 	clampedSeen map[string]int64
+	known       [3]map[string]bool // sources, sinks and objectives with series
 }
 
 // side is the four families that sources and sinks have in common.
@@ -76,7 +78,45 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		dropped: f.NewCounterVec(prometheus.CounterOpts{Name: "yoyu_sink_points_dropped_total",
 			Help: "Reports or points that a sink never sent, by reason."}, []string{"sink", "reason"}),
 		clampedSeen: map[string]int64{},
+		known:       [3]map[string]bool{{}, {}, {}},
 	}
+}
+
+// keep drops the series of sources, sinks and objectives that are no more, so that no alert over
+// them stays for ever.
+func (m *Metrics) keep(sourceNames, sinkNames, objectives []string) {
+	gone := func(known map[string]bool, now []string, forget func(name string)) {
+		for name := range known {
+			if !slices.Contains(now, name) {
+				delete(known, name)
+				forget(name)
+			}
+		}
+		for _, name := range now {
+			known[name] = true
+		}
+	}
+	gone(m.known[0], sourceNames, func(name string) {
+		m.remaining.DeleteLabelValues(name)
+		m.sources.forget("source", name)
+	})
+	gone(m.known[1], sinkNames, func(name string) {
+		m.dropped.DeletePartialMatch(prometheus.Labels{"sink": name})
+		m.sinks.forget("sink", name)
+	})
+	gone(m.known[2], objectives, func(name string) {
+		m.folded.DeleteLabelValues(name)
+		m.clamped.DeleteLabelValues(name)
+		delete(m.clampedSeen, name)
+	})
+}
+
+func (s *side) forget(label, name string) {
+	match := prometheus.Labels{label: name}
+	s.up.DeletePartialMatch(match)
+	s.seconds.DeletePartialMatch(match)
+	s.failures.DeletePartialMatch(match)
+	s.success.DeletePartialMatch(match)
 }
 
 func (m *Metrics) source(name string) {

@@ -13,6 +13,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -34,17 +35,20 @@ type Lane struct {
 
 // Options are the parts of a pipeline. Engine has its objectives set already.
 type Options struct {
-	Engine     *slo.Engine
-	Lanes      []Lane
-	Workloads  []sources.Source[rightsizing.Workload]
-	Judge      func(report *sinks.Report) // completes a report before it is written; nil: nothing to add
-	Sinks      []sinks.Sink
-	Metrics    *Metrics
-	Logger     *slog.Logger
-	Every      time.Duration                        // how often workloads are listed; 0: every minute
-	OnObserved func(e *slo.Engine)                  // called by the loop after answers were put; nil: nobody
-	Evaluated  func(e *slo.Engine, r *sinks.Report) // called by the loop with every report; nil: nobody
+	Engine    *slo.Engine
+	Lanes     []Lane
+	Workloads []sources.Source[rightsizing.Workload]
+	Judge     func(report *sinks.Report) // completes a report before it is written; nil: nothing to add
+	Sinks     []sinks.Sink
+	Metrics   *Metrics
+	Logger    *slog.Logger
+	Every     time.Duration // how often workloads are listed; 0: every minute
+	Commit    Commit        // makes the engine durable before a report is shown; nil: it lives in memory
 }
+
+// Commit makes durable what the engine knows, together with what its sources remember by SLO since
+// the last time. It says itself what went wrong; what failed is part of the next.
+type Commit func(e *slo.Engine, progress map[string]*slo.Progress)
 
 // Pipeline is the loop. Tick and Run must not be used at the same time.
 type Pipeline struct {
@@ -54,6 +58,8 @@ type Pipeline struct {
 	outlets   []*outlet
 	filled    chan *lane // a piece of the past has been answered
 	report    *sinks.Report
+	progress  map[string]*slo.Progress // of the sources, not yet durable
+	said      said
 	running   sync.WaitGroup
 	began     time.Time // the first tick
 }
@@ -76,7 +82,18 @@ func New(o Options) *Pipeline {
 	if o.Every == 0 {
 		o.Every = time.Minute
 	}
-	p := &Pipeline{Options: o, filled: make(chan *lane, len(o.Lanes))}
+	var names [3][]string
+	for _, l := range o.Lanes {
+		names[0], names[2] = append(names[0], l.Source.Name()), append(names[2], l.Objectives...)
+	}
+	for _, s := range o.Workloads {
+		names[0] = append(names[0], s.Name())
+	}
+	for _, s := range o.Sinks {
+		names[1] = append(names[1], s.Name())
+	}
+	o.Metrics.keep(names[0], names[1], names[2])
+	p := &Pipeline{Options: o, filled: make(chan *lane, len(o.Lanes)), progress: map[string]*slo.Progress{}}
 	for _, l := range o.Lanes {
 		p.lanes = append(p.lanes, &lane{Lane: l, job: newJob[[]slo.Sample](), fill: newJob[[]slo.Sample](), later: map[string]retry{}})
 		o.Metrics.source(l.Source.Name())
@@ -121,9 +138,9 @@ type outlet struct {
 	job  *job[struct{}]
 }
 
-// grace is the share of the tick that collecting, and then writing, may take before the loop goes
-// on without those that are not done.
-func (p *Pipeline) grace() time.Duration { return p.Engine.Tick() * 2 / 5 }
+// grace is how long collecting, and then writing, may take before the loop goes on without those
+// that are not done: a share of the tick, and never long.
+func (p *Pipeline) grace() time.Duration { return min(p.Engine.Tick()*2/5, 5*time.Second) }
 
 // Tick is one turn at now: ask, put, evaluate, write. It never reads the clock, so ticking through
 // the past is a backtest. It returns the context's error once ctx has ended.
@@ -149,8 +166,9 @@ func (p *Pipeline) Tick(ctx context.Context, now time.Time) error {
 	}
 	p.report = report
 	p.Metrics.engine(p.Engine, report)
-	if p.Evaluated != nil {
-		p.Evaluated(p.Engine, report)
+	if p.Commit != nil {
+		p.Commit(p.Engine, p.progress)
+		clear(p.progress)
 	}
 	p.write(ctx, report)
 	return ctx.Err()
@@ -162,6 +180,7 @@ func (p *Pipeline) Report() *sinks.Report { return p.report }
 // collect asks every source that is not still busy for what is missing, waits for the share of the
 // tick, and puts what came, also from before.
 func (p *Pipeline) collect(ctx context.Context, now time.Time) {
+	var fresh []interface{ wait(context.Context) } // what hung before is not waited for again
 	for _, l := range p.lanes {
 		p.take(l, l.job)
 		if l.job.busy() {
@@ -172,6 +191,7 @@ func (p *Pipeline) collect(ctx context.Context, now time.Time) {
 			continue
 		}
 		l.job.start(ctx, &p.running, 0, func(ctx context.Context) ([]slo.Sample, error) { return p.ask(ctx, l.Source, asks) })
+		fresh = append(fresh, l.job)
 	}
 	for _, w := range p.workloads {
 		p.takeWorkloads(w)
@@ -185,15 +205,17 @@ func (p *Pipeline) collect(ctx context.Context, now time.Time) {
 			p.Metrics.asked(w.source.Name(), time.Since(began), err)
 			return found, err
 		})
+		fresh = append(fresh, w.job)
 	}
 	patience, stop := context.WithTimeout(ctx, p.grace())
 	defer stop()
+	for _, job := range fresh {
+		job.wait(patience)
+	}
 	for _, l := range p.lanes {
-		l.job.wait(patience)
 		p.take(l, l.job)
 	}
 	for _, w := range p.workloads {
-		w.job.wait(patience)
 		p.takeWorkloads(w)
 	}
 }
@@ -247,7 +269,9 @@ func (p *Pipeline) ask(ctx context.Context, s sources.Source[slo.Sample], asks [
 				if one := got[i].Err; one != nil {
 					partly = true
 					p.Metrics.failed(s.Name(), one)
-					p.Logger.Warn("question failed", "source", s.Name(), "slo", got[i].SLO, "span", q.span.String(), "err", one)
+					p.said.trouble(p.Logger, s.Name()+" "+got[i].SLO, "question failed", one, "from", s.Name(), "slo", got[i].SLO)
+				} else {
+					p.said.well(p.Logger, s.Name()+" "+got[i].SLO, "question answered again", "from", s.Name(), "slo", got[i].SLO)
 				}
 			}
 			p.Metrics.answered(s.Name(), time.Since(began), partly)
@@ -267,16 +291,22 @@ func (p *Pipeline) take(l *lane, j *job[[]slo.Sample]) {
 		return
 	}
 	if err != nil {
-		p.Logger.Warn("source failed", "source", l.Source.Name(), "err", err)
+		p.said.trouble(p.Logger, "source "+l.Source.Name(), "source failed", err, "from", l.Source.Name())
+	} else {
+		p.said.well(p.Logger, "source "+l.Source.Name(), "source answers again", "from", l.Source.Name())
 	}
 	for i := range samples {
+		if note := samples[i].Note; note != "" {
+			p.said.trouble(p.Logger, "note "+samples[i].SLO, "slo is not counted", errors.New(note), "slo", samples[i].SLO)
+		} else if samples[i].Err == nil {
+			p.said.well(p.Logger, "note "+samples[i].SLO, "slo is counted again", "slo", samples[i].SLO)
+		}
 		p.Metrics.baselined(samples[i].Baselined)
 		if err := p.Engine.Observe(samples[i]); err != nil {
-			p.Logger.Error("answer refused", "source", l.Source.Name(), "err", err)
+			p.Logger.Error("answer refused", "from", l.Source.Name(), "err", err)
+		} else if samples[i].Progress != nil {
+			p.progress[samples[i].SLO] = samples[i].Progress
 		}
-	}
-	if p.OnObserved != nil {
-		p.OnObserved(p.Engine)
 	}
 }
 
@@ -286,14 +316,16 @@ func (p *Pipeline) takeWorkloads(w *workloadLane) {
 		return
 	}
 	if err != nil {
-		p.Logger.Warn("source failed", "source", w.source.Name(), "err", err)
+		p.said.trouble(p.Logger, "source "+w.source.Name(), "source failed", err, "from", w.source.Name())
 		return
 	}
+	p.said.well(p.Logger, "source "+w.source.Name(), "source answers again", "from", w.source.Name())
 	w.found = found
 }
 
 // write hands the report to every sink that is not still busy with an older one.
 func (p *Pipeline) write(ctx context.Context, r *sinks.Report) {
+	var fresh []*job[struct{}]
 	for _, o := range p.outlets {
 		o.job.take()
 		if o.job.busy() {
@@ -305,15 +337,17 @@ func (p *Pipeline) write(ctx context.Context, r *sinks.Report) {
 			err := o.sink.Write(ctx, r)
 			p.Metrics.wrote(o.sink.Name(), time.Since(began), err)
 			if err != nil {
-				p.Logger.Warn("sink failed", "sink", o.sink.Name(), "err", err)
+				p.said.trouble(p.Logger, "sink "+o.sink.Name(), "sink failed", err, "sink", o.sink.Name())
+			} else {
+				p.said.well(p.Logger, "sink "+o.sink.Name(), "sink takes reports again", "sink", o.sink.Name())
 			}
 			return struct{}{}, err
 		})
+		fresh = append(fresh, o.job)
 	}
 	patience, stop := context.WithTimeout(ctx, p.grace())
 	defer stop()
-	for _, o := range p.outlets {
-		o.job.wait(patience)
-		o.job.take()
+	for _, job := range fresh {
+		job.wait(patience)
 	}
 }

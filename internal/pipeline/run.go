@@ -10,7 +10,7 @@ import (
 // Run ticks on whole multiples of the interval until ctx ends, and fills the past between the
 // ticks. It returns when every goroutine it began has ended.
 func (p *Pipeline) Run(ctx context.Context) error {
-	defer p.running.Wait()
+	defer p.end()
 	tick := p.Engine.Tick()
 	next := time.Now().Truncate(tick)
 	for {
@@ -44,6 +44,19 @@ func (p *Pipeline) Run(ctx context.Context) error {
 				waiting = false
 			}
 		}
+	}
+}
+
+// end waits for what is under way, and puts what was still answered: a source has moved on by it.
+func (p *Pipeline) end() {
+	p.running.Wait()
+	for _, l := range p.lanes {
+		p.take(l, l.job)
+		p.take(l, l.fill)
+	}
+	if p.Commit != nil {
+		p.Commit(p.Engine, p.progress)
+		clear(p.progress)
 	}
 }
 
