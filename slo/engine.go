@@ -162,35 +162,6 @@ func (t *tracked) row(labels []string) *row {
 	return r
 }
 
-// Keep makes rows for groups known from before, so that the same groups stay apart after a
-// restart. Unknown objectives and groups of the wrong length are passed over.
-func (e *Engine) Keep(name string, groups [][]string) {
-	t := e.byName[name]
-	if t == nil {
-		return
-	}
-	for _, labels := range groups {
-		if len(labels) == len(t.GroupBy) && len(labels) > 0 && !isOther(labels) && t.kept() < t.limit() {
-			t.row(labels)
-		}
-	}
-}
-
-// Kept are the groups of an objective that are kept apart, in a stable order.
-func (e *Engine) Kept(name string) [][]string {
-	t := e.byName[name]
-	if t == nil || len(t.GroupBy) == 0 {
-		return nil
-	}
-	var out [][]string
-	for _, key := range t.keys {
-		if r := t.rows[key]; !isOther(r.labels) {
-			out = append(out, r.labels)
-		}
-	}
-	return out
-}
-
 // Folded is the number of groups of an objective that were folded into OtherGroup.
 func (e *Engine) Folded(name string) int {
 	if t := e.byName[name]; t != nil {

@@ -204,9 +204,6 @@ func scale(n, part, whole int64) int64 {
 // count is what happened in the ticks (from, to].
 func (l *ledger) count(from, to int64) counts { return l.total(to).minus(l.total(from)) }
 
-// exact reports whether the edge k is known exactly.
-func (l *ledger) exact(k int64) bool { return k >= l.head || k&(l.grid.step(k, l.head)-1) == 0 }
-
 // entry is a booked increment: so many at a tick.
 type entry struct {
 	tick int64

@@ -104,7 +104,7 @@ func (s *script) do(words []string) {
 		}
 		s.now = at
 	case "objective":
-		period := slo.Period{}
+		var period slo.Period
 		if c := slo.Calendar(words[2]); c.Nominal() > 0 {
 			zone := time.UTC
 			if len(words) > 3 {

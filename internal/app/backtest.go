@@ -30,6 +30,9 @@ func addBacktest(k *kingpin.Application, p *process) (string, func(context.Conte
 	c.Flag("end", "Without --data: until when (now when left out).").StringVar(&o.end)
 	c.Flag("at", "Print the report of this moment (RFC 3339 or Unix seconds; repeatable).").StringsVar(&o.at)
 	c.Flag("slo", "Replay only this SLO (repeatable).").StringsVar(&o.only)
+	c.Flag("objective", "With --slo: try this objective, in percent, beside its own.").StringVar(&o.variant.Objective)
+	c.Flag("policy", "With --slo: try this alert policy beside its own.").StringVar(&o.variant.Policy)
+	c.Flag("period", "With --slo: try this period beside its own.").StringVar(&o.variant.Period)
 	c.Flag("output", "How to print.").Short('o').Default("table").EnumVar(&o.output, "table", "json", "markdown", "html")
 	return "backtest", func(ctx context.Context) error { return p.backtest(ctx, o) }
 }
@@ -37,6 +40,7 @@ func addBacktest(k *kingpin.Application, p *process) (string, func(context.Conte
 type backtestOptions struct {
 	file, data, start, end, output string
 	at, only                       []string
+	variant                        config.Variant
 }
 
 func (p *process) backtest(ctx context.Context, o backtestOptions) error {
@@ -45,6 +49,9 @@ func (p *process) backtest(ctx context.Context, o backtestOptions) error {
 		return err
 	}
 	if err := narrow(c, o.only); err != nil {
+		return err
+	}
+	if err := tryOthers(c, o); err != nil {
 		return err
 	}
 	var at []time.Time
@@ -114,7 +121,9 @@ func (p *process) history(run *backtest.Options, c *config.Config, o backtestOpt
 	if err != nil {
 		return err
 	}
-	var all historySources
+	all := &historySources{said: map[string]bool{}, say: func(name string, err error) {
+		fmt.Fprintf(p.stderr, "slo %s: not covered: %v\n", name, err)
+	}}
 	for _, l := range parts.lanes {
 		if l.Backfill == 0 {
 			for _, name := range l.Objectives {
@@ -122,7 +131,7 @@ func (p *process) history(run *backtest.Options, c *config.Config, o backtestOpt
 			}
 			continue
 		}
-		all = append(all, historySource{l.Source, l.Objectives, c.Tick, nil})
+		all.all = append(all.all, &historySource{source: l.Source, names: l.Objectives, tick: c.Tick})
 	}
 	floor := func(t time.Time) time.Time {
 		tick := c.Tick.Milliseconds()
@@ -131,6 +140,9 @@ func (p *process) history(run *backtest.Options, c *config.Config, o backtestOpt
 	run.Source, run.Span = all, slo.Span{From: floor(from), To: floor(to)}
 	if run.Span.Empty() {
 		return fmt.Errorf("backtest: --end %s is not after --start %s", o.end, o.start)
+	}
+	for _, one := range all.all {
+		one.end = run.Span.To
 	}
 	return nil
 }
@@ -141,6 +153,37 @@ func questions(c *config.Config) []sources.Question {
 		out[i] = q.Question
 	}
 	return out
+}
+
+// tryOthers puts beside every named SLO the same one with another objective, policy or period. Its
+// name says what is different.
+func tryOthers(c *config.Config, o backtestOptions) error {
+	if o.variant == (config.Variant{}) {
+		return nil
+	}
+	if len(o.only) == 0 {
+		return errors.New("backtest: --objective, --policy and --period try others for the SLOs that --slo names")
+	}
+	other := ""
+	for _, part := range [][2]string{{"objective", o.variant.Objective}, {"policy", o.variant.Policy}, {"period", o.variant.Period}} {
+		if part[1] != "" {
+			other += " " + part[0] + "=" + part[1]
+		}
+	}
+	var objectives []slo.Objective
+	var asked []config.Question
+	for i, own := range c.Objectives {
+		variant, err := c.Variant(own.Name, o.variant)
+		if err != nil {
+			return fmt.Errorf("backtest: slo %s:%s: %w", own.Name, other, err)
+		}
+		variant.Name = own.Name + other
+		question := c.Questions[i]
+		question.SLO = variant.Name
+		objectives, asked = append(objectives, own, variant), append(asked, c.Questions[i], question)
+	}
+	c.Objectives, c.Questions = objectives, asked
+	return nil
 }
 
 // narrow leaves only the SLOs that were named.
@@ -255,8 +298,13 @@ func jsonAlerts(alerts []backtest.Alert) []sinks.JSONAlert {
 	return out
 }
 
-// historySources ask several sources as one.
-type historySources []historySource
+// historySources ask several sources as one. A question, or a whole source, that fails costs its
+// own coverage and nothing else, and is said once.
+type historySources struct {
+	all  []*historySource
+	say  func(name string, err error)
+	said map[string]bool
+}
 
 // historySource answers ticks from pieces of the past that are asked for whole: a request for
 // every tick of a month would be forty thousand requests.
@@ -264,40 +312,66 @@ type historySource struct {
 	source sources.Source[slo.Sample]
 	names  []string
 	tick   time.Duration
+	end    time.Time // of the history
+	asked  slo.Span
 	pieces map[string]slo.Sample
 }
 
 // Name is what messages call them.
-func (h historySources) Name() string { return "history" }
+func (h *historySources) Name() string { return "history" }
 
 // Collect asks each source for the piece that holds the span, once, and cuts the span out of it.
-func (h historySources) Collect(ctx context.Context, span slo.Span, _ ...string) ([]slo.Sample, error) {
+func (h *historySources) Collect(ctx context.Context, span slo.Span, _ ...string) ([]slo.Sample, error) {
 	var out []slo.Sample
-	for i := range h {
-		one := &h[i]
-		for _, name := range one.names {
-			if piece, ok := one.pieces[name]; ok && !span.From.Before(piece.Span.From) && !span.To.After(piece.Span.To) {
-				continue
-			}
-			to := span.From.Add(max(4*time.Hour/one.tick, 1) * one.tick)
-			got, err := one.source.Collect(ctx, slo.Span{From: span.From, To: to})
-			if err != nil {
+	for _, one := range h.all {
+		if span.From.Before(one.asked.From) || span.To.After(one.asked.To) {
+			if err := h.next(ctx, one, span.From); err != nil {
 				return nil, err
 			}
-			one.pieces = map[string]slo.Sample{}
-			for _, s := range got {
-				if s.Err != nil {
-					return nil, fmt.Errorf("slo %s: %w", s.SLO, s.Err)
-				}
-				one.pieces[s.SLO] = s
-			}
-			break
 		}
 		for _, name := range one.names {
-			out = append(out, cut(one.pieces[name], span))
+			if piece, ok := one.pieces[name]; ok {
+				out = append(out, cut(piece, span))
+			} else { // not answered: nothing is known of it
+				out = append(out, slo.Sample{SLO: name, Span: span})
+			}
 		}
 	}
 	return out, nil
+}
+
+// next asks a source for the piece that begins at a moment. It fails only when ctx ends.
+func (h *historySources) next(ctx context.Context, one *historySource, from time.Time) error {
+	one.asked = slo.Span{From: from, To: earlier(from.Add(max(4*time.Hour/one.tick, 1)*one.tick), one.end)}
+	one.pieces = map[string]slo.Sample{}
+	got, err := one.source.Collect(ctx, one.asked, one.names...)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		for _, name := range one.names {
+			h.fail(name, err)
+		}
+		return nil
+	}
+	for _, s := range got {
+		if s.Err != nil {
+			h.fail(s.SLO, s.Err)
+			continue
+		}
+		if s.Note != "" {
+			h.fail(s.SLO, errors.New(s.Note))
+		}
+		one.pieces[s.SLO] = s
+	}
+	return nil
+}
+
+func (h *historySources) fail(name string, err error) {
+	if key := name + err.Error(); !h.said[key] {
+		h.said[key] = true
+		h.say(name, err)
+	}
 }
 
 // cut is the part of an answer that belongs to a span.

@@ -26,6 +26,7 @@ import (
 	"github.com/yoyu-sre/yoyu/internal/config"
 	"github.com/yoyu-sre/yoyu/internal/pipeline"
 	"github.com/yoyu-sre/yoyu/internal/web"
+	"github.com/yoyu-sre/yoyu/sinks"
 	sinkprom "github.com/yoyu-sre/yoyu/sinks/prom"
 	"github.com/yoyu-sre/yoyu/slo"
 )
@@ -37,6 +38,7 @@ type serving struct {
 	prefix      string
 	lifecycle   bool
 	storage     string
+	corruption  string
 }
 
 func (s *serving) flags(c *kingpin.CmdClause, storage string) {
@@ -45,6 +47,7 @@ func (s *serving) flags(c *kingpin.CmdClause, storage string) {
 	c.Flag("web.route-prefix", "Prefix of every route; the path of --web.external-url when left out.").StringVar(&s.prefix)
 	c.Flag("web.enable-lifecycle", "Allow POST /-/reload.").BoolVar(&s.lifecycle)
 	c.Flag("storage.path", "Folder for what must survive a restart.").Default(storage).StringVar(&s.storage)
+	c.Flag("storage.on-corruption", "What to do with a damaged state file: refuse to start, or move it aside (quarantine) and fill the windows again.").Default("refuse").EnumVar(&s.corruption, "refuse", "quarantine")
 }
 
 func addRun(k *kingpin.Application, p *process) (string, func(context.Context) error) {
@@ -115,7 +118,8 @@ func newDaemon(p *process, s serving, load func() (*config.Config, error)) (*dae
 		pending: make(chan chan error),
 	}
 	d.state = newState(s.storage, p.log)
-	d.registry.MustRegister(d.reload.ok, d.reload.when, d.state.writable, &d.exposed)
+	d.registry.MustRegister(d.state.collectors()...)
+	d.registry.MustRegister(d.reload.ok, d.reload.when, &d.exposed)
 
 	external, prefix, err := s.addresses()
 	if err != nil {
@@ -141,7 +145,7 @@ func (s *serving) addresses() (*url.URL, string, error) {
 	prefix := s.prefix
 	if s.externalURL != "" {
 		u, err := url.Parse(s.externalURL)
-		if err != nil || u.Scheme == "" || u.Host == "" {
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 			return nil, "", fmt.Errorf("--web.external-url %q: not an address such as https://yoyu.example.com/slo", s.externalURL)
 		}
 		external = u
@@ -162,19 +166,23 @@ func (d *daemon) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	now, err := assemble(c, nil, partOptions{log: d.log, failed: d.metrics.Failed})
+	engine, err := newEngine(c)
+	if err != nil {
+		return err
+	}
+	progress, err := d.state.open(engine, d.corruption == "quarantine")
+	if err != nil {
+		return err
+	}
+	defer d.state.close()
+	now, err := assemble(c, nil, d.partOptions(progress))
 	if err != nil {
 		return err
 	}
 	d.reload.ok.Set(1)
 	d.reload.when.SetToCurrentTime()
-	engine, err := newEngine(c)
-	if err != nil {
-		return err
-	}
-	d.state.restore(engine, c)
 	engine.Watch(time.Now())
-	if d.past != nil {
+	if d.past != nil && !d.state.restored {
 		if err := d.past(engine, c); err != nil {
 			return err
 		}
@@ -196,13 +204,6 @@ func (d *daemon) run(ctx context.Context) error {
 				return cause
 			}
 			return err
-		}
-		if again.config.Tick != c.Tick {
-			d.log.Warn("configuration: another tick begins with an empty engine", "tick", again.config.Tick.String())
-			if engine, err = newEngine(again.config); err != nil {
-				return err
-			}
-			engine.Watch(time.Now())
 		}
 		engine.Set(again.config.Objectives)
 		c, now = again.config, again.parts
@@ -241,21 +242,33 @@ func (e *exposition) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
+func (d *daemon) partOptions(progress map[string]slo.Progress) partOptions {
+	return partOptions{log: d.log, failed: d.metrics.Failed, keep: true, progress: progress}
+}
+
 // next is a configuration that has been read and assembled, ready to take over.
 type next struct {
 	config *config.Config
 	parts  *assembled
 }
 
+// complete adds to a report what the engine does not know: workloads, and what is wrong with yoyu.
+func (d *daemon) complete(c *config.Config) func(*sinks.Report) {
+	workloads := judge(c)
+	return func(r *sinks.Report) {
+		workloads(r)
+		r.Notices = d.state.notices()
+	}
+}
+
 // turn runs the pipeline of one configuration until ctx ends (nil) or another takes over.
 func (d *daemon) turn(ctx context.Context, engine *slo.Engine, c *config.Config, now *assembled, hangup <-chan os.Signal) (*next, error) {
 	d.expose(c)
 	line := pipeline.New(pipeline.Options{
-		Engine: engine, Lanes: now.lanes, Workloads: now.workloads, Judge: judge(c),
+		Engine: engine, Lanes: now.lanes, Workloads: now.workloads, Judge: d.complete(c),
 		Sinks: append(now.sinks[:len(now.sinks):len(now.sinks)], d.exposed.Sink, d.face), Metrics: d.metrics, Logger: d.log,
-		OnObserved: d.state.observed,
+		Commit: d.state.commit,
 	})
-	d.state.objectives(c)
 	running, halt := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- line.Run(running) }()
@@ -268,29 +281,32 @@ func (d *daemon) turn(ctx context.Context, engine *slo.Engine, c *config.Config,
 			halt()
 			return nil, err
 		case <-hangup:
-			if again, err := d.reread(now); err == nil {
+			if again, err := d.reread(now, c.Tick); err == nil {
 				halt()
 				<-ended
-				return again, nil
+				return d.takeOver(again, now), nil
 			}
 		case answer := <-d.reload.pending:
-			again, err := d.reread(now)
+			again, err := d.reread(now, c.Tick)
 			answer <- err
 			if err == nil {
 				halt()
 				<-ended
-				return again, nil
+				return d.takeOver(again, now), nil
 			}
 		}
 	}
 }
 
 // reread reads the configuration again. One that is at fault is refused and the present one goes on.
-func (d *daemon) reread(now *assembled) (*next, error) {
+func (d *daemon) reread(now *assembled, tick time.Duration) (*next, error) {
 	c, err := d.load()
 	var parts *assembled
 	if err == nil {
-		parts, err = assemble(c, now, partOptions{log: d.log, failed: d.metrics.Failed})
+		parts, err = assemble(c, now, d.partOptions(nil))
+	}
+	if err == nil && c.Tick != tick {
+		err = fmt.Errorf("tick: %s cannot become %s while yoyu runs: restart it with another --storage.path", slo.FormatDuration(tick), slo.FormatDuration(c.Tick))
 	}
 	if err != nil {
 		d.reload.ok.Set(0)
@@ -301,6 +317,17 @@ func (d *daemon) reread(now *assembled) (*next, error) {
 	d.reload.when.SetToCurrentTime()
 	d.log.Info("configuration read again")
 	return &next{c, parts}, nil
+}
+
+// takeOver makes the parts of a new configuration once the old ones have come to rest, so that a
+// source which is made anew begins where its predecessor ended, and nothing is counted twice.
+func (d *daemon) takeOver(again *next, now *assembled) *next {
+	parts, err := assemble(again.config, now, d.partOptions(d.state.progressNow()))
+	if err != nil { // they could be made a moment ago
+		d.log.Error("configuration: a source begins anew", "err", err)
+		return again
+	}
+	return &next{again.config, parts}
 }
 
 // askReload has the daemon read its configuration again and waits for what it says.

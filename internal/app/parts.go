@@ -40,7 +40,9 @@ type partOptions struct {
 	questions []sources.Question
 	log       *slog.Logger
 	failed    func(source string, err error)
-	dry       bool // only check: what yoyu runs on, such as a cluster, need not be here
+	progress  map[string]slo.Progress // what sources remembered before a restart, by SLO
+	keep      bool                    // answers carry what their source remembers, to be kept
+	dry       bool                    // only check: what yoyu runs on, such as a cluster, need not be here
 }
 
 // The tables of names and constructors.
@@ -64,6 +66,7 @@ func newScrape(from config.Source, o partOptions) (*counter, error) {
 	}
 	s, err := scrape.New(scrape.Options{
 		Name: from.Name, Config: c, Tick: o.tick, Questions: o.questions, Logger: o.log,
+		Keep: o.keep, Progress: o.progress,
 		Failed: func(f *scrape.Failure) {
 			if o.failed != nil {
 				o.failed(from.Name, f)
@@ -124,7 +127,7 @@ func assemble(c *config.Config, old *assembled, o partOptions) (*assembled, erro
 			if !ok {
 				one, err := countingTypes[from.Type](from, o)
 				if err != nil {
-					faults = append(faults, placed(from.Name, err))
+					faults = append(faults, placed(from, err))
 					continue
 				}
 				m = made{text: text, counter: one}
@@ -139,7 +142,7 @@ func assemble(c *config.Config, old *assembled, o partOptions) (*assembled, erro
 		case clusterTypes[from.Type] != nil:
 			one, err := clusterTypes[from.Type](from, o)
 			if err != nil {
-				faults = append(faults, placed(from.Name, err))
+				faults = append(faults, placed(from, err))
 				continue
 			}
 			out.workloads = append(out.workloads, one)
@@ -148,7 +151,7 @@ func assemble(c *config.Config, old *assembled, o partOptions) (*assembled, erro
 	for _, from := range c.Sinks {
 		one, err := sinkTypes[from.Type](from, c, o.log)
 		if err != nil {
-			faults = append(faults, placed(from.Name, err))
+			faults = append(faults, placed(from, err))
 			continue
 		}
 		out.sinks = append(out.sinks, one)
@@ -175,13 +178,15 @@ func (a *assembled) find(name, text string) (made, bool) {
 	return m, ok && m.text == text
 }
 
-// placed names the part that is at fault, unless the fault already names its place in the file.
-func placed(name string, err error) error {
+// placed gives a fault of a part the place of the part in the file, unless it knows its own.
+func placed(from interface {
+	Fault(field, problem, remedy string) config.Fault
+}, err error) error {
 	var faults config.Faults
 	if errors.As(err, &faults) {
 		return err
 	}
-	return fmt.Errorf("%s: %w", name, err)
+	return config.Faults{from.Fault("", err.Error(), "")}
 }
 
 // judge completes a report: what is proposed for the workloads, and whose they are.

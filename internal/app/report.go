@@ -43,13 +43,13 @@ func (p *process) report(ctx context.Context, file, output string, only []string
 		return err
 	}
 	// Written by nobody: the report goes to stdout alone.
-	line := pipeline.New(pipeline.Options{Engine: engine, Lanes: parts.lanes, Workloads: parts.workloads, Judge: judge(c), Logger: p.log})
+	line := pipeline.New(pipeline.Options{Engine: engine, Lanes: parts.lanes, Workloads: parts.workloads, Judge: judge(c)})
 	now := time.Now()
 	bar := newProgress(p.stderr, "asking for the past")
-	err = line.Backfill(ctx, now, func(done, all time.Duration) { bar.set(int64(done/time.Second), int64(all/time.Second)) })
+	filling := line.Backfill(ctx, now, func(done, all time.Duration) { bar.set(int64(done/time.Second), int64(all/time.Second)) })
 	bar.end()
-	if err != nil {
-		return err
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	if err := line.Tick(ctx, now); err != nil {
 		return err
@@ -72,8 +72,14 @@ func (p *process) report(ctx context.Context, file, output string, only []string
 	for i := range r.SLOs {
 		spent = spent || isSpent(&r.SLOs[i], c)
 	}
-	if spent {
+	if filling != nil { // what could be answered was printed; a spent budget is said first
+		fmt.Fprintf(p.stderr, "yoyu: not everything was answered, and is not covered:\n%v\n", filling)
+	}
+	switch {
+	case spent:
 		return exit(exitSpent)
+	case filling != nil:
+		return exit(exitFault)
 	}
 	return nil
 }

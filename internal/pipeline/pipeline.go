@@ -284,11 +284,11 @@ func (p *Pipeline) ask(ctx context.Context, s sources.Source[slo.Sample], asks [
 	return all, nil
 }
 
-// take puts what a lane's job has answered.
-func (p *Pipeline) take(l *lane, j *job[[]slo.Sample]) {
+// take puts what a lane's job has answered, if it has.
+func (p *Pipeline) take(l *lane, j *job[[]slo.Sample]) bool {
 	samples, err, ok := j.take()
 	if !ok {
-		return
+		return false
 	}
 	if err != nil {
 		p.said.trouble(p.Logger, "source "+l.Source.Name(), "source failed", err, "from", l.Source.Name())
@@ -308,6 +308,7 @@ func (p *Pipeline) take(l *lane, j *job[[]slo.Sample]) {
 			p.progress[samples[i].SLO] = samples[i].Progress
 		}
 	}
+	return true
 }
 
 func (p *Pipeline) takeWorkloads(w *workloadLane) {
@@ -327,7 +328,7 @@ func (p *Pipeline) takeWorkloads(w *workloadLane) {
 func (p *Pipeline) write(ctx context.Context, r *sinks.Report) {
 	var fresh []*job[struct{}]
 	for _, o := range p.outlets {
-		o.job.take()
+		_, _, _ = o.job.take() // it has been logged and counted
 		if o.job.busy() {
 			p.Metrics.skipped(o.sink.Name())
 			continue

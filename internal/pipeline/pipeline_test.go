@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -443,4 +445,157 @@ func TestReason(t *testing.T) {
 			t.Errorf("%v: %q, want %q", err, got, want)
 		}
 	}
+}
+
+// A source that hangs is waited for once, not at every tick.
+func TestHangingIsWaitedForOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := run(t, 30*slo.Day, &steady{name: "good"}, &steady{name: "bad"})
+		defer w.stop()
+		pass(10 * time.Minute)
+		w.sources["bad"].set(func(ctx context.Context, _ slo.Span, _ []string) error { <-ctx.Done(); return ctx.Err() })
+		pass(10 * time.Minute)
+		began := time.Now()
+		if err := w.line.Tick(t.Context(), began); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("a turn took %s while a source hangs since long before", took)
+		}
+	})
+}
+
+// Filling the past in one go: what fails costs its own coverage, and is said at the end.
+func TestBackfillGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, err := slo.NewEngine(tick)
+		if err != nil {
+			t.Fatal(err)
+		}
+		target, _ := slo.ParsePercent("99")
+		period := slo.RollingPeriod(7 * slo.Day)
+		var objectives []slo.Objective
+		for _, name := range []string{"dead", "good", "broken"} {
+			objectives = append(objectives, slo.Objective{Name: name, Target: target, Period: period, Policy: slo.Workbook(period)})
+		}
+		engine.Set(objectives)
+		dead := &steady{name: "dead", do: func(context.Context, slo.Span, []string) error { return errors.New("refused") }}
+		line := New(Options{Engine: engine, Lanes: []Lane{
+			{Source: dead, Objectives: []string{"dead"}, Backfill: 30 * slo.Day},
+			{Source: &twoQuestions{steady: steady{name: "good"}}, Objectives: []string{"good", "broken"}, Backfill: 30 * slo.Day},
+		}})
+		last, most := time.Duration(0), time.Duration(0)
+		now := time.Now()
+		err = line.Backfill(t.Context(), now, func(done, all time.Duration) {
+			if done < last || done > all {
+				t.Errorf("progress went from %s to %s of %s", last, done, all)
+			}
+			last, most = done, all
+		})
+		if err == nil || !strings.Contains(err.Error(), "refused") || !strings.Contains(err.Error(), "400 bad query") {
+			t.Errorf("error %v, want both", err)
+		}
+		if most != 14*slo.Day {
+			t.Errorf("%s to do, want a week for each source", most)
+		}
+		for _, s := range engine.Evaluate(now) {
+			want := 0.0
+			if s.Objective.Name == "good" {
+				want = 1
+			}
+			if got := window(s, "7d").Coverage; got != want {
+				t.Errorf("%s: coverage %v, want %v", s.Objective.Name, got, want)
+			}
+		}
+	})
+}
+
+// What a reload removes takes its series along.
+func TestSeriesOfRemovedPartsGo(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	metrics := NewMetrics(reg)
+	engine, err := slo.NewEngine(tick)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lane := func(name string) Lane { return Lane{Source: &steady{name: name}, Objectives: []string{name}} }
+	New(Options{Engine: engine, Metrics: metrics, Lanes: []Lane{lane("a"), lane("b")}, Sinks: []sinks.Sink{&pages{name: "s"}}})
+	count := func(name string) int {
+		n, err := testutil.GatherAndCount(reg, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if got := count("yoyu_source_up"); got != 2 {
+		t.Fatalf("%d sources", got)
+	}
+	New(Options{Engine: engine, Metrics: metrics, Lanes: []Lane{lane("b")}})
+	for name, want := range map[string]int{
+		"yoyu_source_up": 1, "yoyu_backfill_remaining_seconds": 1, "yoyu_source_failures_total": len(Reasons), "yoyu_sink_up": 0,
+	} {
+		if got := count(name); got != want {
+			t.Errorf("%s: %d series, want %d", name, got, want)
+		}
+	}
+}
+
+// Trouble is said when it begins, changes and ends.
+func TestTroubleIsSaidOnce(t *testing.T) {
+	var out strings.Builder
+	log := slog.New(slog.NewTextHandler(&out, nil))
+	var s said
+	for _, text := range []string{"503", "503", "503", "timeout"} {
+		s.trouble(log, "a", "failed", errors.New(text))
+	}
+	s.well(log, "a", "again")
+	s.well(log, "a", "again")
+	if got := strings.Count(out.String(), "\n"); got != 3 {
+		t.Errorf("%d lines, want 3:\n%s", got, &out)
+	}
+}
+
+// What is made durable is made so before it is shown, with what the source remembers.
+func TestDurableBeforeVisible(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine, err := slo.NewEngine(tick)
+		if err != nil {
+			t.Fatal(err)
+		}
+		target, _ := slo.ParsePercent("99")
+		period := slo.RollingPeriod(7 * slo.Day)
+		engine.Set([]slo.Objective{{Name: "a", Target: target, Period: period, Policy: slo.Workbook(period)}})
+		sink := &pages{name: "page"}
+		commits := 0
+		line := New(Options{
+			Engine: engine, Sinks: []sinks.Sink{sink}, Lanes: []Lane{{Source: &keeper{steady{name: "a"}}, Objectives: []string{"a"}}},
+			Commit: func(_ *slo.Engine, progress map[string]*slo.Progress) {
+				commits++
+				if sink.count() != commits-1 {
+					t.Errorf("commit %d: %d reports were shown", commits, sink.count())
+				}
+				if p := progress["a"]; p == nil || string(p.Values) != "remembered" {
+					t.Errorf("commit %d: progress %v", commits, p)
+				}
+			},
+		})
+		for i := range 3 {
+			if err := line.Tick(t.Context(), time.Now().Add(time.Duration(i)*tick)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if commits != 3 {
+			t.Errorf("%d commits", commits)
+		}
+	})
+}
+
+type keeper struct{ steady }
+
+func (k *keeper) Collect(ctx context.Context, span slo.Span, only ...string) ([]slo.Sample, error) {
+	got, err := k.steady.Collect(ctx, span, only...)
+	for i := range got {
+		got[i].Progress = &slo.Progress{Values: []byte("remembered")}
+	}
+	return got, err
 }

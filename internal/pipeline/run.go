@@ -2,6 +2,9 @@ package pipeline
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/yoyu-sre/yoyu/slo"
@@ -66,8 +69,8 @@ func (p *Pipeline) fill(ctx context.Context, now time.Time) {
 		if l.Backfill == 0 || l.fill.busy() {
 			continue
 		}
-		l.fill.take()
-		span, only, left := p.past(l, now)
+		p.settle(l, now)
+		span, only, left := p.past(l, now, live)
 		p.Metrics.backfill(l.Source.Name(), left)
 		if len(only) == 0 {
 			continue
@@ -87,7 +90,9 @@ func (p *Pipeline) fill(ctx context.Context, now time.Time) {
 // settle puts a filled piece of the past. An objective that was not answered is left out for a
 // while, longer each time, so that it does not hold up the others.
 func (p *Pipeline) settle(l *lane, now time.Time) {
-	p.take(l, l.fill)
+	if !p.take(l, l.fill) {
+		return
+	}
 	for _, name := range l.fillingFor {
 		if len(p.Engine.Unanswered(name, l.filling)) == 0 {
 			delete(l.later, name)
@@ -101,10 +106,10 @@ func (p *Pipeline) settle(l *lane, now time.Time) {
 }
 
 // past is the oldest missing piece of a lane's past with the objectives that miss it, and how much
-// is missing in all.
-func (p *Pipeline) past(l *lane, now time.Time) (span slo.Span, only []string, left time.Duration) {
+// is missing in all; the present is not asked for here.
+func (p *Pipeline) past(l *lane, now time.Time, present time.Duration) (span slo.Span, only []string, left time.Duration) {
 	newest := p.Engine.At(now, l.Delay)
-	to := newest.Add(-live)
+	to := newest.Add(-present)
 	for _, name := range l.Objectives {
 		from := p.Engine.At(newest.Add(-min(l.Backfill, p.Engine.Horizon(name))), 0)
 		missing := p.Engine.Unanswered(name, slo.Span{From: from, To: to})
@@ -142,41 +147,52 @@ func (p *Pipeline) chunkEnd(from time.Time) time.Time {
 }
 
 // Backfill asks every lane for its whole past before now, oldest first, and puts it; progress
-// hears what is done and what there is to do. It gives up on a lane after an error.
+// hears what is done and what there is to do. What fails costs its own coverage: the errors come
+// together at the end, one for each objective or source.
 func (p *Pipeline) Backfill(ctx context.Context, now time.Time, progress func(done, all time.Duration)) error {
+	lefts := make([]time.Duration, len(p.lanes))
 	all := time.Duration(0)
-	for _, l := range p.lanes {
-		_, _, left := p.past(l, now.Add(live))
-		all += left
-	}
-	done := time.Duration(0)
-	for _, l := range p.lanes {
-		if l.Backfill == 0 {
-			continue
+	for i, l := range p.lanes {
+		if l.Backfill > 0 {
+			_, _, lefts[i] = p.past(l, now, 0)
+			all += lefts[i]
 		}
-		_, _, before := p.past(l, now.Add(live))
-		for {
-			span, only, left := p.past(l, now.Add(live))
+	}
+	var faults []error
+	done := time.Duration(0)
+	for i, l := range p.lanes {
+		for l.Backfill > 0 {
+			span, only, left := p.past(l, now, 0)
 			if progress != nil {
-				progress(done+before-left, all)
+				progress(done+lefts[i]-min(left, lefts[i]), all)
 			}
 			if len(only) == 0 {
-				done += before
 				break
 			}
 			samples, err := p.ask(ctx, l.Source, []question{{span, only}})
-			if err != nil {
-				return err
+			if ctx.Err() != nil {
+				return ctx.Err()
 			}
-			for i := range samples {
-				if samples[i].Err != nil {
-					return samples[i].Err
-				}
-				if err := p.Engine.Observe(samples[i]); err != nil {
+			if err != nil {
+				faults = append(faults, err)
+				break
+			}
+			for j := range samples {
+				if err := samples[j].Err; err != nil {
+					faults = append(faults, err)
+					l.later[samples[j].SLO] = retry{at: now.Add(time.Hour)} // not again in this run
+				} else if err := p.Engine.Observe(samples[j]); err != nil {
 					return err
 				}
 			}
+			if slices.ContainsFunc(only, func(name string) bool {
+				return now.After(l.later[name].at) && len(p.Engine.Unanswered(name, span)) > 0
+			}) {
+				faults = append(faults, fmt.Errorf("source %s: no answer for %s", l.Source.Name(), span))
+				break
+			}
 		}
+		done += lefts[i]
 	}
-	return nil
+	return errors.Join(faults...)
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/yoyu-sre/yoyu/internal/increments"
@@ -150,9 +151,9 @@ func (p *Plan) Bound(l labels.Labels) (histogram string, bound float64, ok bool)
 // family is what the series of one classic histogram have in common.
 func family(l labels.Labels) string {
 	b := labels.NewBuilder(l)
-	name := l.Get(labels.MetricName)
+	name := l.Get(model.MetricNameLabel)
 	name = strings.TrimSuffix(strings.TrimSuffix(name, "_bucket"), "_count")
-	return b.Set(labels.MetricName, name).Del(labels.BucketLabel).Labels().String()
+	return b.Set(model.MetricNameLabel, name).Del(labels.BucketLabel).Labels().String()
 }
 
 // isBound compares bounds as numbers: 1, 1.0 and 1e0 are one bound.

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -38,7 +39,7 @@ func Parse(text string) (Selector, error) {
 	s := Selector{Matchers: matchers}
 	nonEmpty := false
 	for _, m := range matchers {
-		if m.Name == labels.MetricName && m.Type == labels.MatchEqual {
+		if m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual {
 			s.Name = m.Value
 		}
 		nonEmpty = nonEmpty || !m.Matches("")
@@ -61,9 +62,9 @@ func (s Selector) Matches(l labels.Labels) bool {
 
 // Renamed is the same selector for another metric.
 func (s Selector) Renamed(name string) Selector {
-	out := Selector{Name: name, Matchers: []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, name)}}
+	out := Selector{Name: name, Matchers: []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, name)}}
 	for _, m := range s.Matchers {
-		if m.Name != labels.MetricName {
+		if m.Name != model.MetricNameLabel {
 			out.Matchers = append(out.Matchers, m)
 		}
 	}
@@ -83,7 +84,7 @@ func (s Selector) String() string {
 	b.WriteByte('{')
 	sep := ""
 	for _, m := range s.Matchers {
-		if m.Name == labels.MetricName && m.Type == labels.MatchEqual && m.Value == s.Name {
+		if m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual && m.Value == s.Name {
 			continue
 		}
 		b.WriteString(sep)

@@ -24,9 +24,10 @@ import (
 type view struct {
 	State     state // the worst
 	Headline  string
-	Time      string // of the report, RFC 3339; "" before the first
-	Waiting   string // why the daemon is not ready; "" when it is
-	Style     string // path of the style sheet, with its version
+	Time      string   // of the report, RFC 3339; "" before the first
+	Waiting   string   // why the daemon is not ready; "" when it is
+	Notices   []string // what is wrong with yoyu itself
+	Style     string   // path of the style sheet, with its version
 	Blocks    []block
 	Workloads []workloadView // nil without a cluster source
 	Version   string
@@ -160,6 +161,7 @@ func (s *Server) view() view {
 	v.Blocks = newBlocks(r.SLOs)
 	v.State, v.Headline = summary(v.Blocks)
 	v.Workloads = newWorkloadViews(r.Workloads, serviceStates(v.Blocks))
+	v.Notices = r.Notices
 	return v
 }
 

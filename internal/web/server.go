@@ -79,7 +79,7 @@ func (s *Server) Write(ctx context.Context, r *sinks.Report) error {
 
 // clone copies what is written in place between ticks; objectives are values that stay.
 func clone(r *sinks.Report) *sinks.Report {
-	c := &sinks.Report{Time: r.Time, SLOs: slices.Clone(r.SLOs), Workloads: slices.Clone(r.Workloads)}
+	c := &sinks.Report{Time: r.Time, SLOs: slices.Clone(r.SLOs), Workloads: slices.Clone(r.Workloads), Notices: slices.Clone(r.Notices)}
 	for i := range c.SLOs {
 		st := &c.SLOs[i]
 		st.Labels, st.Windows, st.Alerts = slices.Clone(st.Labels), slices.Clone(st.Windows), slices.Clone(st.Alerts)

@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/textparse"
 
@@ -144,7 +145,7 @@ func (s *Source) parse(data []byte) error {
 			t = &track{}
 			p.Labels(&t.labels)
 			t.counted = s.counts(t.labels)
-			metric := t.labels.Get(labels.MetricName)
+			metric := t.labels.Get(model.MetricNameLabel)
 			t.created = strings.HasSuffix(metric, "_created")
 			t.start = metric == "process_start_time_seconds"
 			tracks[string(name)] = t
@@ -225,14 +226,14 @@ func (s *Source) place(order []*track) {
 // base is what a counter has in common with its _created series.
 func base(l labels.Labels) string {
 	b := labels.NewBuilder(l)
-	name := l.Get(labels.MetricName)
+	name := l.Get(model.MetricNameLabel)
 	for _, suffix := range []string{"_created", "_total", "_count", "_bucket", "_sum"} {
 		if cut, ok := strings.CutSuffix(name, suffix); ok {
 			name = cut
 			break
 		}
 	}
-	return b.Set(labels.MetricName, name).Del(labels.BucketLabel).Labels().String()
+	return b.Set(model.MetricNameLabel, name).Del(labels.BucketLabel).Labels().String()
 }
 
 // Name is the source's name.

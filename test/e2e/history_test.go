@@ -170,3 +170,85 @@ slos:
 		t.Errorf("check --live: exit %d\n%s%s", code, out, stderr)
 	}
 }
+
+// A source that cannot be reached costs its own coverage: the others are reported, the failure is
+// said, and the exit code is not 0.
+func TestOneDeadSource(t *testing.T) {
+	var text strings.Builder
+	now := time.Now().Truncate(time.Minute)
+	fmt.Fprint(&text, "# TYPE requests counter\n")
+	for _, code := range []string{"200", "500"} {
+		for i := range 181 {
+			n := i * 90
+			if code == "500" {
+				n = i * 10
+			}
+			fmt.Fprintf(&text, "requests_total{instance=\"a\",code=%q} %d %d\n", code, n, now.Add(time.Duration(i-180)*time.Minute).Unix())
+		}
+	}
+	fmt.Fprint(&text, "# EOF\n")
+	dir := t.TempDir()
+	promtest.CreateBlocks(t, dir, strings.NewReader(text.String()))
+	prom := promtest.Start(t, promtest.Options{Dir: dir})
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	err := os.WriteFile(file, fmt.Appendf(nil, `
+tick: 60s
+sources:
+  - {name: dead, type: prometheus, url: "http://%s"}
+  - {name: prom, type: prometheus, url: %q}
+defaults: {period: 7d, indicator: {counters: {total: 'requests_total', bad: 'requests_total{code="500"}'}}}
+slos:
+  - {name: gone, service: shop, objective: 99, source: dead}
+  - {name: it, service: shop, objective: 85, source: prom}
+`, freeAddress(t), prom.URL()), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, stderr, code := runYoyu(t, "report", "--config.file="+file, "-o", "json")
+	if code != 1 || !strings.Contains(stderr, "gone") || !strings.Contains(stderr, "refused") {
+		t.Errorf("report: exit %d, said %q; want 1 and what was refused", code, stderr)
+	}
+	check := func(what, out string) document {
+		t.Helper()
+		var d document
+		if err := json.Unmarshal([]byte(out), &d); err != nil {
+			t.Fatalf("%s: %v in %q", what, err, out)
+		}
+		for _, s := range d.Reports[0].SLOs {
+			w := s.Windows["1h"]
+			switch s.SLO {
+			case "gone":
+				if w.Total != 0 || w.Coverage != 0 {
+					t.Errorf("%s: what is gone has %+v", what, w)
+				}
+			case "it":
+				if w.Bad < 580 || w.Bad > 600 || w.Total != 10*w.Bad {
+					t.Errorf("%s: %+v, want about 600 bad of 6,000", what, w)
+				}
+			}
+		}
+		return d
+	}
+	check("report", out)
+
+	out, stderr, code = runYoyu(t, "backtest", "--config.file="+file, "-o", "json",
+		fmt.Sprintf("--start=%d", now.Add(-3*time.Hour).Unix()), fmt.Sprintf("--end=%d", now.Unix()), fmt.Sprintf("--at=%d", now.Unix()))
+	if code != 0 || !strings.Contains(stderr, "slo gone: not covered: ") || strings.Count(stderr, "slo gone") != 1 {
+		t.Errorf("backtest: exit %d, said %q; want 0 and what is not covered, once", code, stderr)
+	}
+	check("backtest", out)
+
+	// Others, side by side.
+	out, stderr, code = runYoyu(t, "backtest", "--config.file="+file, "-o", "json", "--slo=it", "--objective=95",
+		fmt.Sprintf("--start=%d", now.Add(-3*time.Hour).Unix()), fmt.Sprintf("--end=%d", now.Unix()), fmt.Sprintf("--at=%d", now.Unix()))
+	if code != 0 {
+		t.Fatalf("backtest --objective: exit %d: %s", code, stderr)
+	}
+	d := check("other objective", out)
+	if n := len(d.Reports[0].SLOs); n != 2 || d.Reports[0].SLOs[1].SLO != "it objective=95" {
+		t.Fatalf("%d SLOs: %+v", n, d.Reports[0].SLOs)
+	}
+	if own, other := d.Reports[0].SLOs[0].Budget.Remaining, d.Reports[0].SLOs[1].Budget.Remaining; own < 0.3 || other > -0.9 {
+		t.Errorf("remaining %v under 85 %%, %v under 95 %%; want about 1/3 and -1", own, other)
+	}
+}
