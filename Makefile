@@ -5,6 +5,7 @@ LDFLAGS        := -s -w -X github.com/prometheus/common/version.Version=$(VERSIO
 PLATFORMS      ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64
 TEST_TIMEOUT   ?= 20m
 FUZZTIME       ?= 10s
+DEATHS         ?= 2000
 # The same version as in .github/workflows/lint.yml.
 GOLANGCI_LINT  ?= github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
@@ -12,7 +13,7 @@ GOLANGCI_LINT  ?= github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check lint bench fuzz dist clean
+.PHONY: help build demo test check lint bench fuzz torture dist clean
 
 help: ## this list
 	@echo "usage: make TARGET"
@@ -47,6 +48,11 @@ bench: ## benchmarks; some of them with BENCH=regexp
 
 fuzz: ## every fuzz target for FUZZTIME, 10s unless told
 	@bash test/fuzz.sh $(FUZZTIME)
+
+torture: ## yoyu killed 2,000 times, or DEATHS; hours
+	@parts=$$(bash test/build.sh prometheus) && \
+	export YOYU_REAL=1 YOYU_PROMETHEUS="$$parts/prometheus" YOYU_PROMTOOL="$$parts/promtool" YOYU_TORTURE=$(DEATHS) && \
+	go test -count=1 -timeout 4h -run Killed ./test/e2e
 
 dist: ## archives for every platform with checksums, in dist/
 	@rm -rf dist && mkdir dist

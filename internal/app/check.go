@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -54,7 +55,7 @@ func (p *process) check(ctx context.Context, files []string, live, github bool) 
 		}
 		fmt.Fprintf(p.stderr, "%s: %d SLOs, %d sources, %d sinks: good\n", file, len(c.Objectives), len(c.Sources), len(c.Sinks))
 		if live {
-			bad = p.live(ctx, c, parts) || bad
+			bad = p.live(ctx, c, parts, github, say) || bad
 		}
 	}
 	if bad {
@@ -63,8 +64,14 @@ func (p *process) check(ctx context.Context, files []string, live, github bool) 
 	return nil
 }
 
-// live asks every source about its SLOs, and says how many series each SLO will publish.
-func (p *process) live(ctx context.Context, c *config.Config, parts *assembled) (bad bool) {
+// live asks every source about its SLOs, and says how many series each SLO will publish. What
+// cannot be counted as configured is a fault with its place, as any other; annotations are of
+// faults only.
+func (p *process) live(ctx context.Context, c *config.Config, parts *assembled, github bool, say func(config.Fault)) (bad bool) {
+	good := p.stdout
+	if github {
+		good = io.Discard
+	}
 	for _, from := range c.Sources {
 		one := parts.counters[from.Name]
 		if one == nil || one.live == nil {
@@ -74,22 +81,30 @@ func (p *process) live(ctx context.Context, c *config.Config, parts *assembled) 
 		found, err := one.live(ask)
 		stop()
 		if err != nil {
-			fmt.Fprintf(p.stdout, "source %s: %v\n", from.Name, err)
+			say(from.Fault("", err.Error(), ""))
 			bad = true
 		}
 		for _, f := range found {
-			bad = bad || f.fault
-			fmt.Fprintf(p.stdout, "source %s: slo %s: %s\n", from.Name, f.slo, f.text)
+			if f.fault {
+				say(c.Fault(f.slo, "indicator", f.text, ""))
+				bad = true
+				continue
+			}
+			fmt.Fprintf(good, "slo %s: source %s: %s\n", f.slo, from.Name, f.text)
 		}
 	}
 	for i := range c.Objectives {
 		o := &c.Objectives[i]
 		once, each := published(o, c.FullSeries)
 		if len(o.GroupBy) == 0 {
-			fmt.Fprintf(p.stdout, "slo %s: publishes %d series\n", o.Name, once+each)
+			fmt.Fprintf(good, "slo %s: publishes %d series\n", o.Name, once+each)
 			continue
 		}
-		fmt.Fprintf(p.stdout, "slo %s: publishes %d series, and %d for each group, of at most %d groups\n", o.Name, once, each, o.GroupLimit+1)
+		groups := "however many there are"
+		if o.GroupLimit > 0 {
+			groups = fmt.Sprintf("of which there are at most %d", o.GroupLimit+1)
+		}
+		fmt.Fprintf(good, "slo %s: publishes %d series, and %d for each group, %s\n", o.Name, once, each, groups)
 	}
 	return bad
 }

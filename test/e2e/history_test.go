@@ -166,7 +166,7 @@ slos:
 		}
 	}
 	out, stderr, code = runYoyu(t, "check", "--live", config("99"))
-	if code != 1 || !strings.Contains(out, "slo it: 2 series") || !strings.Contains(out, "slo nobody: ") || !strings.Contains(out, "slo it: publishes ") {
+	if code != 1 || !strings.Contains(out, "slo it: source prom: 2 series") || !strings.Contains(out, "slos[1] nobody: indicator: ") || !strings.Contains(out, "slo it: publishes ") {
 		t.Errorf("check --live: exit %d\n%s%s", code, out, stderr)
 	}
 }
