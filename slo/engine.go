@@ -33,7 +33,6 @@ type tracked struct {
 	newest  time.Time
 	note    string
 	clamped int64
-	partial bool // fractions of events were seen: not every count is whole
 	policy  []compiled
 }
 
@@ -46,6 +45,18 @@ type row struct {
 	total   int64   // what the budget counts since watching, in its units
 	bad     int64
 	lastHit int64 // tick of the last event; 0 before the first
+
+	held map[pairKey]held // pairs that keep their state while a window is without coverage
+}
+
+// pairKey is a pair of windows by its place in the policy.
+type pairKey struct{ severity, pair int }
+
+// held is what a pair's windows counted at the last tick at which both were covered, taken while
+// their edges were known.
+type held struct {
+	at          int64
+	long, short counts
 }
 
 // fraction is the unit of counts that are fractional by nature: 1/65536 of an event.
@@ -140,6 +151,9 @@ func (t *tracked) configure(o Objective, tick time.Duration) {
 		t.grid = &g
 	}
 	t.policy = compile(o)
+	for _, r := range t.rows {
+		r.held = nil // another policy has other pairs
+	}
 	if len(o.GroupBy) == 0 {
 		t.row(nil)
 	}
@@ -281,12 +295,26 @@ func (t *tracked) observe(s *Sample, span ticks, e *Engine) {
 			continue
 		}
 		before := r.seen(e.watching, tickMs)
+		for key, h := range r.held {
+			if span.from < h.at {
+				delete(r.held, key) // what it was taken from is revised
+			}
+		}
+		reach := span.from
+		for _, sp := range r.events.spreads {
+			if sp.learned > span.from && sp.learned <= span.to {
+				reach = min(reach, floorDiv(sp.from, tickMs))
+			}
+		}
+		for _, sp := range a.spreads {
+			reach = min(reach, floorDiv(sp.from, tickMs))
+		}
 		r.events.put(span.from, span.to, a.entries, a.spreads)
 		if a.lastHit > r.lastHit {
 			r.lastHit = a.lastHit
 		}
 		if t.Budgeting.Slices() {
-			t.slice(r, span, a)
+			t.slice(r, span, reach, a)
 		}
 		after := r.seen(e.watching, tickMs)
 		r.total += max(0, after.total-before.total)
@@ -368,7 +396,6 @@ func (t *tracked) book(g *GroupSample, span ticks, tickMs int64) answered {
 		if tick <= span.from || tick > span.to {
 			continue
 		}
-		t.partial = t.partial || inc.Total != math.Trunc(inc.Total) || inc.Bad != math.Trunc(inc.Bad)
 		c := counts{quantise(inc.Total, t.unit), quantise(inc.Bad, t.unit)}
 		if n := len(a.entries); n > 0 && a.entries[n-1].tick == tick {
 			a.entries[n-1].counts = a.entries[n-1].plus(c)
@@ -404,7 +431,32 @@ func (t *tracked) book(g *GroupSample, span ticks, tickMs int64) answered {
 		})
 		a.lastHit = max(a.lastHit, learned)
 	}
+	t.clampSpreads(a.spreads)
 	return a
+}
+
+// clampSpreads keeps the bad events of a gap within its events, as those of a slot are: an excess
+// must not eat, or make, errors elsewhere.
+func (t *tracked) clampSpreads(spreads []spread) {
+	type gap struct{ from, to int64 }
+	sums := map[gap][2]float64{}
+	for _, s := range spreads {
+		sum := sums[gap{s.from, s.to}]
+		sums[gap{s.from, s.to}] = [2]float64{sum[0] + s.total, sum[1] + s.bad}
+	}
+	for g, sum := range sums {
+		excess := max(0, sum[1]-sum[0]) + min(0, sum[1])
+		if excess == 0 {
+			continue
+		}
+		t.clamped++
+		for i := range spreads {
+			if s := &spreads[i]; s.from == g.from && s.to == g.to {
+				s.bad -= excess
+				break
+			}
+		}
+	}
 }
 
 func byTick(a, b entry) int { return int(a.tick - b.tick) }
@@ -437,10 +489,11 @@ func quantise(v, unit float64) int64 {
 	return int64(v)
 }
 
-// slice counts the slices that an answer touches, and puts them into the budget.
-func (t *tracked) slice(r *row, span ticks, a answered) {
+// slice counts the slices that an answer touches, and puts them into the budget: those of its span,
+// and those that its spreads reach back to as far as single ticks are known.
+func (t *tracked) slice(r *row, span ticks, reach int64, a answered) {
 	width := int64(t.Budgeting.Slice / t.grid.tick)
-	first := floorDiv(span.from, width) * width
+	first := floorDiv(min(span.from, max(reach, t.head-t.grid.fine+width+1)), width) * width
 	last := floorDiv(min(-floorDiv(-span.to, width)*width, t.head), width) * width
 	var entries []entry
 	next := 0
@@ -456,7 +509,7 @@ func (t *tracked) slice(r *row, span ticks, a answered) {
 				c = c.plus(a.entries[i].counts)
 			}
 		} else {
-			c = r.events.count(slot.from, slot.to)
+			c = r.events.total(slot.to).minus(r.events.total(slot.from))
 		}
 		c.bad = min(max(c.bad, 0), c.total)
 		if badness, counted := t.badness(c, t.covered.within(slot), width); counted {

@@ -2,6 +2,7 @@ package slo
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -32,6 +33,7 @@ func (e *Engine) Evaluate(now time.Time) []Status {
 		if t.head == 0 {
 			t.start(at)
 		}
+		t.leap(at)
 		t.advance(at)
 		for _, group := range t.forget() {
 			e.dropped(t.Name, group)
@@ -47,6 +49,32 @@ func (e *Engine) Evaluate(now time.Time) []Status {
 		}
 	}
 	return out
+}
+
+// leap stops where a pair of windows loses its coverage on the way to a tick, so that the state it
+// keeps is taken while its edges are known, however far the way is.
+func (t *tracked) leap(to int64) {
+	newest, ok := t.covered.newest(t.head)
+	if !ok || to <= t.head+1 {
+		return
+	}
+	var stops []int64
+	for _, s := range t.policy {
+		for _, p := range s.Pairs {
+			if stop := newest + max(int64(p.Short/t.grid.tick), 1); stop > t.head && stop < to {
+				stops = append(stops, stop)
+			}
+		}
+	}
+	slices.Sort(stops)
+	for _, stop := range slices.Compact(stops) {
+		t.advance(stop)
+		for _, r := range t.rows {
+			for i := range t.policy {
+				t.alert(r, i)
+			}
+		}
+	}
 }
 
 // forget lets go of what has left every window: groups one period after their last event, which it
@@ -102,7 +130,7 @@ func (t *tracked) status(o *Objective, r *row, e *Engine) Status {
 		s.Budget.RemainingRatio = 1 - whole.Bad/s.Budget.Allowed
 	}
 	for i := range t.policy {
-		s.Alerts = append(s.Alerts, t.alert(r, &t.policy[i]))
+		s.Alerts = append(s.Alerts, t.alert(r, i))
 	}
 	s.Budget.Exhaustion = t.exhaustion(r, s.Budget.RemainingRatio)
 	return s
@@ -123,12 +151,11 @@ func (t *tracked) window(r *row, key string, length time.Duration, from int64) W
 
 // counted is what the budget counts in (from, to], bad within [0, total].
 func (t *tracked) counted(r *row, from, to int64) counts {
-	c := r.budget.count(from, to)
-	if unit := int64(t.unit); unit > 1 && !t.partial && r.budget == r.events {
-		// The edge may be fuzzy, the events may not: only whole ones were ever counted.
-		c.total -= mod(c.total, unit)
-		c.bad -= mod(c.bad, unit)
-	}
+	return r.budget.count(from, to).clamped()
+}
+
+// clamped has bad within [0, total].
+func (c counts) clamped() counts {
 	c.total = max(c.total, 0)
 	c.bad = min(max(c.bad, 0), c.total)
 	return c
@@ -171,10 +198,11 @@ func (t *tracked) exhaustion(r *row, remaining float64) Value {
 	return Defined(remaining * t.Period.Length.Seconds() / burn)
 }
 
-func (t *tracked) alert(r *row, s *compiled) Alert {
+func (t *tracked) alert(r *row, severity int) Alert {
+	s := &t.policy[severity]
 	a := Alert{Severity: s.Name}
 	for i, p := range s.Pairs {
-		status := t.pair(r, p, s.num[i], s.den[i])
+		status := t.pair(r, p, pairKey{severity, i}, s.num[i], s.den[i])
 		a.Firing = a.Firing || status.Firing
 		if status.Ratio.Defined && (!a.BurnRatio.Defined || status.Ratio.Float > a.BurnRatio.Float) {
 			a.BurnRatio = status.Ratio
@@ -186,7 +214,7 @@ func (t *tracked) alert(r *row, s *compiled) Alert {
 
 // pair is the state of one pair of windows now or, while one of them is without coverage, at the
 // last tick at which both were covered, for at most the long window.
-func (t *tracked) pair(r *row, p Pair, num, den uint64) PairStatus {
+func (t *tracked) pair(r *row, p Pair, key pairKey, num, den uint64) PairStatus {
 	status := PairStatus{Pair: p}
 	long, short := int64(p.Long/t.grid.tick), max(int64(p.Short/t.grid.tick), 1)
 	at := t.head
@@ -203,6 +231,16 @@ func (t *tracked) pair(r *row, p Pair, num, den uint64) PairStatus {
 		status.Held = true
 	}
 	inLong, inShort := t.counted(r, at-long, at), t.counted(r, at-short, at)
+	if !status.Held {
+		delete(r.held, key)
+	} else if h, ok := r.held[key]; ok && h.at == at {
+		inLong, inShort = h.long, h.short // from when the edges were known
+	} else {
+		if r.held == nil {
+			r.held = map[pairKey]held{}
+		}
+		r.held[key] = held{at, inLong, inShort}
+	}
 	status.Firing = exceeds(inLong.bad, inLong.total, num, den) && exceeds(inShort.bad, inShort.total, num, den)
 	_, burnLong := t.ratios(inLong, true)
 	_, burnShort := t.ratios(inShort, true)

@@ -166,8 +166,26 @@ func (l *ledger) advance(head int64) {
 	l.grid.ticks(old, head, func(_, slot int64) { l.totals[slot] = l.now })
 }
 
+// edge is C at k or, where k is not known, at the known tick nearest to it: less than 0.4 % of its
+// age away. Total and bad are of one instant, and only events that happened are counted: between
+// two ticks a mean of both would be neither.
+func (l *ledger) edge(k int64) counts {
+	if k >= l.head {
+		return l.now
+	}
+	step := l.grid.step(k, l.head)
+	if step == 1 {
+		return l.totals[mod(k, l.grid.fine)]
+	}
+	near := (k + step/2) &^ (step - 1)
+	if near >= l.head {
+		return l.now
+	}
+	return l.totals[l.grid.coarse(near)]
+}
+
 // total is C(k), exact where k is known and interpolated between its known neighbours where not:
-// it then lies between their counts.
+// for putting answers whose edges are no longer known.
 func (l *ledger) total(k int64) counts {
 	if k >= l.head {
 		return l.now
@@ -201,8 +219,8 @@ func scale(n, part, whole int64) int64 {
 	return int64(q)
 }
 
-// count is what happened in the ticks (from, to].
-func (l *ledger) count(from, to int64) counts { return l.total(to).minus(l.total(from)) }
+// count is what happened in the ticks (from, to], or between the known ticks nearest to them.
+func (l *ledger) count(from, to int64) counts { return l.edge(to).minus(l.edge(from)) }
 
 // entry is a booked increment: so many at a tick.
 type entry struct {

@@ -59,7 +59,6 @@ type rowKey struct {
 // signature tells whether an objective's record has to be written again.
 type signature struct {
 	shape        string
-	partial      bool
 	rows, folded int
 	spans        uint64 // hash of coverage and spreads
 }
@@ -307,7 +306,17 @@ type objectiveRecord struct {
 	Behind  [2]int64         `json:"behind"` // head − newest covered and asked tick: the last spans grow with the head
 	Spreads []spreadRecord   `json:"spreads,omitempty"`
 	Folded  map[string]int64 `json:"folded,omitempty"`
-	Partial bool             `json:"partial,omitempty"`
+	Held    []heldRecord     `json:"held,omitempty"`
+}
+
+// heldRecord is a pair that keeps its state during an outage: counts of total and bad.
+type heldRecord struct {
+	Group    string   `json:"group"`
+	Severity int      `json:"severity"`
+	Pair     int      `json:"pair"`
+	At       int64    `json:"at"`
+	Long     [2]int64 `json:"long"`
+	Short    [2]int64 `json:"short"`
 }
 
 type spreadRecord struct {
@@ -324,7 +333,7 @@ func (t *tracked) shape() string {
 }
 
 func (t *tracked) signature() signature {
-	s := signature{shape: t.shape(), partial: t.partial, rows: len(t.keys), folded: len(t.folded)}
+	s := signature{shape: t.shape(), rows: len(t.keys), folded: len(t.folded)}
 	h := maphash.Hash{}
 	h.SetSeed(signatureSeed)
 	edge := func(c coverage) {
@@ -345,6 +354,11 @@ func (t *tracked) signature() signature {
 		for _, sp := range t.rows[key].events.spreads {
 			maphash.WriteComparable(&h, sp)
 		}
+		sum := uint64(0) // in any order
+		for k, pair := range t.rows[key].held {
+			sum += maphash.Comparable(signatureSeed, k) ^ maphash.Comparable(signatureSeed, pair)
+		}
+		maphash.WriteComparable(&h, sum)
 	}
 	s.spans = h.Sum64()
 	return s
@@ -353,7 +367,7 @@ func (t *tracked) signature() signature {
 var signatureSeed = maphash.MakeSeed()
 
 func (t *tracked) encode() []byte {
-	r := objectiveRecord{GroupBy: t.GroupBy, Shape: t.shape(), Folded: t.folded, Partial: t.partial}
+	r := objectiveRecord{GroupBy: t.GroupBy, Shape: t.shape(), Folded: t.folded}
 	spans := func(c coverage) (out [][2]int64, behind int64) {
 		for _, s := range c {
 			out = append(out, [2]int64{s.from, s.to})
@@ -368,6 +382,11 @@ func (t *tracked) encode() []byte {
 	for _, key := range t.keys {
 		for _, s := range t.rows[key].events.spreads {
 			r.Spreads = append(r.Spreads, spreadRecord{key, s.from, s.to, s.learned, s.total, s.bad})
+		}
+		for k, h := range t.rows[key].held {
+			r.Held = append(r.Held, heldRecord{
+				key, k.severity, k.pair, h.at, [2]int64{h.long.total, h.long.bad}, [2]int64{h.short.total, h.short.bad},
+			})
 		}
 	}
 	text, err := json.Marshal(r)
@@ -501,7 +520,6 @@ func (in *restoring) build() error {
 			e.journal.gone = append(e.journal.gone, Record{objectiveBucket, []byte(name), nil})
 		} else if slices.Equal(t.GroupBy, o.GroupBy) && t.shape() == o.Shape {
 			maps.Copy(t.folded, o.Folded)
-			t.partial = o.Partial
 		}
 	}
 	if err := in.restoreCounts(); err != nil {
@@ -539,6 +557,14 @@ func (t *tracked) restore(o objectiveRecord) {
 			r.events.spreads = append(r.events.spreads, spread{
 				from: s.From, to: s.To, learned: s.Learned, total: s.Total, bad: s.Bad, unit: t.unit,
 			})
+		}
+	}
+	for _, h := range o.Held {
+		if r := t.rows[h.Group]; r != nil {
+			if r.held == nil {
+				r.held = map[pairKey]held{}
+			}
+			r.held[pairKey{h.Severity, h.Pair}] = held{h.At, counts{h.Long[0], h.Long[1]}, counts{h.Short[0], h.Short[1]}}
 		}
 	}
 }

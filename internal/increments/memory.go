@@ -23,6 +23,7 @@ type Memory struct {
 	lastTotal int64            // ms, newest sample of a Total series
 	last      map[string]Point // last sample by Key
 	targets   map[string]seen  // by Target
+	parts     map[string]int64 // when any target with these parts was first seen, in ms
 	started   map[string]int64 // process start time in ms by Target
 }
 
@@ -36,6 +37,7 @@ func NewMemory(tick, keep time.Duration) *Memory {
 		keep:    keep.Milliseconds(),
 		last:    map[string]Point{},
 		targets: map[string]seen{},
+		parts:   map[string]int64{},
 		started: map[string]int64{},
 	}
 }
@@ -88,7 +90,27 @@ func (m *Memory) see(target string, ms int64) {
 	if !ok {
 		s = seen{ms, ms}
 	}
+	if !ok || ms < s.first {
+		m.part(target, ms)
+	}
 	m.targets[target] = seen{min(s.first, ms), max(s.last, ms)}
+}
+
+// part notes when a target was seen first, for series that carry only a part of its labels.
+func (m *Memory) part(target string, ms int64) {
+	labels := strings.Split(target, "\xff")
+	for without := range 1 << len(labels) {
+		part := slices.Clone(labels)
+		for i := range part {
+			if without&(1<<i) != 0 {
+				part[i] = ""
+			}
+		}
+		key := strings.Join(part, "\xff")
+		if first, ok := m.parts[key]; !ok || ms < first {
+			m.parts[key] = ms
+		}
+	}
 }
 
 // Count books the increases of the span and moves the memory to its end. The span lies on whole
@@ -207,7 +229,7 @@ func (m *Memory) counts(s Series, p Point) bool {
 	if s.Target == "" {
 		return true // it belongs to the source itself, which was seen by then
 	}
-	if t, ok := m.targets[s.Target]; ok && t.first < p.T {
+	if first, ok := m.parts[s.Target]; ok && first < p.T {
 		return true
 	}
 	if p.Start > m.firstLook {
@@ -251,11 +273,24 @@ func (m *Memory) forget(now int64) {
 			delete(m.last, key)
 		}
 	}
+	gone := false
 	for target, s := range m.targets {
 		if s.last <= old {
 			delete(m.targets, target)
 			delete(m.started, target)
+			gone = true
 		}
+	}
+	if gone {
+		m.parted()
+	}
+}
+
+// parted makes parts anew from the targets that are known.
+func (m *Memory) parted() {
+	clear(m.parts)
+	for target, s := range m.targets {
+		m.part(target, s.first)
 	}
 }
 

@@ -99,6 +99,14 @@ func TestNewTargets(t *testing.T) {
 		{"its process started after the first look", func(m *Memory, _ *Series) { m.Started("b", time.UnixMilli(at(45))) }, 7},
 		{"its process started before", func(m *Memory, _ *Series) { m.Started("b", time.UnixMilli(at(-4500))) }, 0},
 		{"a series without target belongs to the source", func(_ *Memory, s *Series) { s.Target = "" }, 7},
+		{"it carries a part of a known target's labels", func(m *Memory, s *Series) {
+			m.Recall(Series{Key: "other", Target: "job\xffa:80\xffpod"}, Point{T: at(30), V: 1})
+			s.Target = "job\xff\xff"
+		}, 7},
+		{"it carries more than any known target", func(m *Memory, s *Series) {
+			m.Recall(Series{Key: "other", Target: "job\xff\xff"}, Point{T: at(30), V: 1})
+			s.Target = "job\xffa:80\xff"
+		}, 0},
 		{"the question was asked long before", func(m *Memory, s *Series) { m.Looked(time.UnixMilli(at(-900))); s.Points[0].Start = at(-45) }, 7},
 		{"recalled, it continues", func(m *Memory, s *Series) { m.Recall(*s, Point{T: at(0), V: 4}) }, 3},
 	} {
