@@ -20,6 +20,8 @@ type Family struct {
 	Scope  Scope    // what one series stands for: says which labels come first
 	Labels []string // labels beside those of the scope; slo_info carries the SLO's own labels too
 
+	// They put the same series for the same Shape, and leave it to the pen to drop those without a
+	// value: a value must decide neither whether a series is put nor what its labels are.
 	ofStatus    func(p *pen, st *slo.Status)
 	ofWorkload  func(p *pen, w *rightsizing.Workload)
 	ofContainer func(p *pen, c *rightsizing.Container)
@@ -79,6 +81,13 @@ type Selection struct {
 	AllWindows bool      // slo_error_ratio and slo_window_coverage_ratio for every window (series: full)
 }
 
+func (s Selection) families() []*Family {
+	if s.Families == nil {
+		return Families
+	}
+	return s.Families
+}
+
 // PeriodWindow is the window label of the compliance period, whatever its length.
 const PeriodWindow = "period"
 
@@ -88,6 +97,10 @@ var (
 		Name: "slo_info", Type: Info, Scope: PerSLO, Labels: []string{"period", "runbook_url", "counting"},
 		Help: "An SLO and its labels; always 1.",
 		ofStatus: func(p *pen, st *slo.Status) {
+			if p.blind { // what follows is labels alone
+				p.put(1)
+				return
+			}
 			o := st.Objective
 			own := []Label{{"period", o.Period.Key()}, {"runbook_url", o.RunbookURL}, {"counting", o.Counting}}
 			for _, name := range slices.Sorted(maps.Keys(o.Labels)) {
@@ -309,17 +322,16 @@ func (f *Family) Dotted() string { return strings.Replace(f.Name, "_", ".", 1) }
 // It is the only place where numbers get names: every sink walks here.
 func (r *Report) Points(sel Selection) iter.Seq[Point] {
 	return func(yield func(Point) bool) {
-		families := sel.Families
-		if families == nil {
-			families = Families
-		}
 		p := &pen{yield: yield, all: sel.AllWindows}
-		for _, f := range families {
-			p.point.Family = f
+		for _, f := range sel.families() {
 			if f.ofStatus != nil {
-				p.statuses(r.SLOs, f)
+				for i := 0; i < len(r.SLOs) && !p.done; i++ {
+					p.status(r.SLOs, i, f)
+				}
 			} else {
-				p.workloads(r.Workloads, f)
+				for i := 0; i < len(r.Workloads) && !p.done; i++ {
+					p.workload(r.Workloads, i, f)
+				}
 			}
 			if p.done {
 				return
@@ -333,19 +345,26 @@ type pen struct {
 	yield func(Point) bool
 	done  bool // the reader has had enough
 	all   bool // every window of every family
+	whole bool // undefined values too, as NaN
+	blind bool // values alone, into values: no labels, no points
 
-	point Point
-	base  int // labels that the scope gave
+	point  Point
+	base   int // labels that the scope gave
+	values []float64
 }
 
-func (p *pen) statuses(statuses []slo.Status, f *Family) {
-	for i := range statuses {
-		st := &statuses[i]
-		o := st.Objective
-		if f.Scope == PerSLO && i > 0 && statuses[i-1].Objective.Name == o.Name {
-			continue
-		}
-		p.point.Status = st
+// status puts the series of one family that one status has.
+func (p *pen) status(statuses []slo.Status, i int, f *Family) {
+	st := &statuses[i]
+	o := st.Objective
+	if f.Scope == PerGroup && st.NoGroup {
+		return // it stands for no group, and so has no series of one
+	}
+	if f.Scope == PerSLO && i > 0 && (statuses[i-1].Objective == o || statuses[i-1].Objective.Name == o.Name) {
+		return
+	}
+	p.point.Family, p.point.Status = f, st
+	if !p.blind {
 		p.scope(Label{"slo", o.Name}, Label{"service", o.Service})
 		if f.Scope == PerGroup {
 			for k, name := range o.GroupBy {
@@ -355,44 +374,41 @@ func (p *pen) statuses(statuses []slo.Status, f *Family) {
 			}
 			p.base = len(p.point.Labels)
 		}
-		if f.ofStatus(p, st); p.done {
-			return
-		}
 	}
+	f.ofStatus(p, st)
 	p.point.Status = nil
 }
 
-func (p *pen) workloads(workloads []rightsizing.Workload, f *Family) {
+// workload puts the series of one family that one workload has.
+func (p *pen) workload(workloads []rightsizing.Workload, i int, f *Family) {
+	w := &workloads[i]
 	ofVPA := f.Scope == PerVPA || f.Scope == PerVPAContainer
-	for i := range workloads {
-		w := &workloads[i]
-		if ofVPA && w.VPA == "" {
-			continue
-		}
-		// A workload that two VPAs watch comes twice, but asks for its resources once.
-		if !ofVPA && i > 0 && sameWorkload(w, &workloads[i-1]) {
-			continue
-		}
-		p.point.Workload = w
-		p.scope(Label{"namespace", w.Namespace}, Label{"workload_kind", w.Kind}, Label{"workload", w.Name})
-		if ofVPA {
-			p.add(Label{"vpa", w.VPA})
-			p.base = len(p.point.Labels)
-		}
-		if f.ofWorkload != nil {
-			if f.ofWorkload(p, w); p.done {
-				return
-			}
-			continue
-		}
+	if ofVPA && w.VPA == "" {
+		return
+	}
+	// A workload that two VPAs watch comes twice, but asks for its resources once.
+	if !ofVPA && i > 0 && sameWorkload(w, &workloads[i-1]) {
+		return
+	}
+	p.point.Family, p.point.Workload = f, w
+	p.scope(Label{"namespace", w.Namespace}, Label{"workload_kind", w.Kind}, Label{"workload", w.Name})
+	if ofVPA {
+		p.add(Label{"vpa", w.VPA})
+		p.base = len(p.point.Labels)
+	}
+	if f.ofWorkload != nil {
+		f.ofWorkload(p, w)
+	} else {
 		scope := p.base
 		for c := range w.Containers {
 			p.point.Container = &w.Containers[c]
-			p.point.Labels = p.point.Labels[:scope]
-			p.add(Label{"container", w.Containers[c].Name})
-			p.base = len(p.point.Labels)
+			if !p.blind {
+				p.point.Labels = p.point.Labels[:scope]
+				p.add(Label{"container", w.Containers[c].Name})
+				p.base = len(p.point.Labels)
+			}
 			if f.ofContainer(p, &w.Containers[c]); p.done {
-				return
+				break
 			}
 		}
 		p.point.Container = nil
@@ -406,6 +422,9 @@ func sameWorkload(a, b *rightsizing.Workload) bool {
 
 // scope starts the labels of a new subject.
 func (p *pen) scope(labels ...Label) {
+	if p.blind {
+		return
+	}
 	p.point.Labels = p.point.Labels[:0]
 	for _, l := range labels {
 		p.add(l)
@@ -416,7 +435,7 @@ func (p *pen) scope(labels ...Label) {
 // add appends a label unless it says nothing or its name is taken: a series with one name twice
 // would cost the whole scrape.
 func (p *pen) add(l Label) {
-	if l.Value == "" || l.Name == "" {
+	if p.blind || l.Value == "" || l.Name == "" {
 		return
 	}
 	for _, have := range p.point.Labels {
@@ -429,7 +448,17 @@ func (p *pen) add(l Label) {
 
 // put yields one point of the subject, with further labels.
 func (p *pen) put(v float64, more ...Label) {
-	if p.done || math.IsNaN(v) || math.IsInf(v, 0) {
+	if p.done {
+		return
+	}
+	if v-v != 0 { // not a number, or infinite
+		if !p.whole {
+			return
+		}
+		v = math.NaN()
+	}
+	if p.blind {
+		p.values = append(p.values, v)
 		return
 	}
 	p.point.Labels = p.point.Labels[:p.base]
@@ -441,16 +470,19 @@ func (p *pen) put(v float64, more ...Label) {
 }
 
 func (p *pen) putValue(v slo.Value, more ...Label) {
-	if v.Defined {
-		p.put(v.Float, more...)
+	if !v.Defined {
+		v.Float = math.NaN()
 	}
+	p.put(v.Float, more...)
 }
 
 // putTime yields a moment in Unix seconds; a zero time is undefined.
 func (p *pen) putTime(t time.Time) {
-	if !t.IsZero() {
-		p.put(float64(t.UnixMilli()) / 1000)
+	if t.IsZero() {
+		p.put(math.NaN())
+		return
 	}
+	p.put(float64(t.UnixMilli()) / 1000)
 }
 
 func (p *pen) putBounds(res rightsizing.Resource) {

@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
 	"os/signal"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -18,7 +16,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/common/version"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
@@ -84,8 +81,7 @@ type daemon struct {
 
 	registry *prometheus.Registry
 	metrics  *pipeline.Metrics
-	exposed  exposition
-	full     bool // whether it shows every window
+	exposed  *sinkprom.Sink
 	face     *web.Server
 	state    *state
 	reload   reloads
@@ -98,7 +94,6 @@ type daemon struct {
 type reloads struct {
 	ok      prometheus.Gauge
 	when    prometheus.Gauge
-	mu      sync.Mutex
 	pending chan chan error
 }
 
@@ -119,7 +114,8 @@ func newDaemon(p *process, s serving, load func() (*config.Config, error)) (*dae
 	}
 	d.state = newState(s.storage, p.log)
 	d.registry.MustRegister(d.state.collectors()...)
-	d.registry.MustRegister(d.reload.ok, d.reload.when, &d.exposed)
+	d.registry.MustRegister(d.reload.ok, d.reload.when)
+	d.exposed = sinkprom.New(sinkprom.Options{Name: "metrics"})
 
 	external, prefix, err := s.addresses()
 	if err != nil {
@@ -131,10 +127,8 @@ func newDaemon(p *process, s serving, load func() (*config.Config, error)) (*dae
 		reload = d.askReload
 	}
 	d.face = web.New(web.Options{
-		Metrics: promhttp.InstrumentMetricHandler(d.registry, promhttp.HandlerFor(d.registry, promhttp.HandlerOpts{
-			Registry: d.registry, ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelError), EnableOpenMetrics: true,
-		})),
-		Reload: reload, Prefix: prefix, ExternalURL: external, Version: version.Version, Logger: p.log,
+		Metrics: d.exposed.Handler(d.registry, sinkprom.HandlerOptions{Logger: p.log}),
+		Reload:  reload, Prefix: prefix, ExternalURL: external, Version: version.Version, Logger: p.log,
 	})
 	return d, nil
 }
@@ -210,38 +204,6 @@ func (d *daemon) run(ctx context.Context) error {
 	}
 }
 
-// expose gives /metrics the series that the configuration asks for.
-func (d *daemon) expose(c *config.Config) {
-	if d.exposed.Sink == nil || d.full != c.FullSeries {
-		d.full = c.FullSeries
-		d.exposed.swap(sinkprom.New(sinkprom.Options{Name: "metrics", AllWindows: d.full}))
-	}
-}
-
-// exposition is what /metrics shows: a collector that stays while the sink behind it may change.
-type exposition struct {
-	mu sync.RWMutex
-	*sinkprom.Sink
-}
-
-func (e *exposition) swap(s *sinkprom.Sink) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.Sink = s
-}
-
-// Describe tells nothing: the series follow the configuration.
-func (e *exposition) Describe(chan<- *prometheus.Desc) {}
-
-// Collect shows the newest report.
-func (e *exposition) Collect(ch chan<- prometheus.Metric) {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	if e.Sink != nil {
-		e.Sink.Collect(ch)
-	}
-}
-
 func (d *daemon) partOptions(progress map[string]slo.Progress) partOptions {
 	return partOptions{log: d.log, failed: d.metrics.Failed, keep: true, progress: progress}
 }
@@ -263,10 +225,10 @@ func (d *daemon) complete(c *config.Config) func(*sinks.Report) {
 
 // turn runs the pipeline of one configuration until ctx ends (nil) or another takes over.
 func (d *daemon) turn(ctx context.Context, engine *slo.Engine, c *config.Config, now *assembled, hangup <-chan os.Signal) (*next, error) {
-	d.expose(c)
+	d.exposed.ShowAllWindows(c.FullSeries)
 	line := pipeline.New(pipeline.Options{
 		Engine: engine, Lanes: now.lanes, Workloads: now.workloads, Judge: d.complete(c),
-		Sinks: append(now.sinks[:len(now.sinks):len(now.sinks)], d.exposed.Sink, d.face), Metrics: d.metrics, Logger: d.log,
+		Sinks: append(now.sinks[:len(now.sinks):len(now.sinks)], d.exposed, d.face), Metrics: d.metrics, Logger: d.log,
 		Commit: d.state.commit,
 	})
 	running, halt := context.WithCancel(ctx)

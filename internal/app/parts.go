@@ -1,7 +1,6 @@
 package app
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -76,7 +75,14 @@ func newScrape(from config.Source, o partOptions) (*counter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &counter{source: s}, nil
+	return &counter{source: s, live: func(ctx context.Context) ([]liveFinding, error) {
+		checks, err := s.Live(ctx, time.Now())
+		out := make([]liveFinding, 0, len(checks))
+		for _, one := range checks {
+			out = append(out, liveFinding{slo: one.SLO, fault: one.Fault(), text: one.Text()})
+		}
+		return out, err
+	}}, nil
 }
 
 func newKubernetes(from config.Source, o partOptions) (sources.Source[rightsizing.Workload], error) {
@@ -243,22 +249,5 @@ func newPrometheus(from config.Source, o partOptions) (*counter, error) {
 
 // finding is what a Prometheus said about one SLO, in a sentence.
 func finding(c promapi.Check) liveFinding {
-	f := liveFinding{slo: c.SLO, fault: true}
-	switch {
-	case c.Err != nil:
-		f.text = c.Err.Error()
-	case !c.Exists:
-		f.text = cmp.Or(c.Note, "no such series")
-	case c.Over, c.Note != "":
-		f.text = fmt.Sprintf("%d series: %s", c.Series, cmp.Or(c.Note, "more than max_series"))
-	case !c.Within:
-		f.text = fmt.Sprintf("bad is not within total: %.0f of %.0f events in the last hour; do both selectors mean the same requests?", c.Part, c.Total)
-	case c.SamplesPerTick == 0:
-		f.fault, f.text = false, "the expressions have values"
-	default:
-		f.fault = false
-		f.text = fmt.Sprintf("%d series, %.0f samples a tick and %.0f to fill the windows; %.0f of %.0f events in the last hour",
-			c.Series, c.SamplesPerTick, c.SamplesBackfill, c.Part, c.Total)
-	}
-	return f
+	return liveFinding{slo: c.SLO, fault: c.Fault(), text: c.Text()}
 }

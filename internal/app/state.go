@@ -25,6 +25,7 @@ import (
 type state struct {
 	dir      string
 	log      *slog.Logger
+	mu       sync.Mutex               // guards what follows: the loop commits, a reload asks
 	store    *store.Store             // nil while it cannot be opened
 	retry    time.Time                // when to try again
 	trouble  string                   // why it is not durable; "" when it is

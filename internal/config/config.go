@@ -105,6 +105,7 @@ type SourceType struct {
 	Pushdown bool           // it can take increases itself (counting: pushdown)
 	Cluster  bool           // it knows workloads and their recommendations
 	Delay    time.Duration  // used where the configuration gives none
+	Present  bool           // it knows the present only: it cannot be asked later, so it has no delay
 }
 
 // Types are the sources and sinks that the running program has, by type.
@@ -122,7 +123,7 @@ func BuiltIn() Types {
 				Pushdown: true,
 				Delay:    15 * time.Second,
 			},
-			"scrape":     {Answers: []sources.Kind{sources.Counters, sources.Latency, sources.Gauge}},
+			"scrape":     {Answers: []sources.Kind{sources.Counters, sources.Latency, sources.Gauge}, Present: true},
 			"kubernetes": {Cluster: true},
 		},
 		Sinks: []string{"datadog"},
@@ -412,7 +413,10 @@ func (l *loader) readSources() {
 		}
 		s := Source{Name: name.value, Type: kind, Delay: l.types.Sources[kind].Delay, Line: entry.node.Line}
 		s.options = newOptions(entry, common)
-		if delay.set {
+		switch {
+		case delay.ok && delay.value > 0 && l.types.Sources[kind].Present:
+			delay.from.fault("a source of type "+kind+" sees the present only, so that its answers cannot be waited for", "remove it")
+		case delay.set:
 			s.Delay = delay.value
 		}
 		l.config.Sources = append(l.config.Sources, s)

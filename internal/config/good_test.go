@@ -234,6 +234,7 @@ func TestBudgeting(t *testing.T) {
 // Every way to write a value, and what it means.
 func TestValues(t *testing.T) {
 	const head = "sources: [{name: prom, type: prometheus, url: \"http://prometheus:9090\"}]\nslos:\n  - name: x\n    service: x\n    "
+	const ratio = "indicator: {ratio: {bad: 'error_ratio'}}\n    budgeting: {method: ratio_timeslices, slice: 1m}"
 	f := func(fields, what string, want any) {
 		t.Helper()
 		if !strings.Contains(fields, "objective:") {
@@ -253,7 +254,7 @@ func TestValues(t *testing.T) {
 		o, in := c.Objectives[0], c.Questions[0].Indicator
 		got := map[string]any{
 			"objective": o.Target.Percent(), "period": o.Period.Key(), "below": in.Below,
-			"compare": in.Compare, "counting": o.Counting, "limit": o.GroupLimit, "zone": o.Period.Location,
+			"compare": in.Compare, "counting": o.Counting, "ready": o.ReadyRatio, "limit": o.GroupLimit, "zone": o.Period.Location,
 		}[what]
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %s is %v, want %v", fields, what, got, want)
@@ -280,6 +281,12 @@ func TestValues(t *testing.T) {
 	f(`indicator: {gauge: {selector: up, bad: "!=-1.5"}}`, "compare", sources.Comparison{Op: "!=", Value: -1.5})
 	f("counting: raw", "counting", "exact")
 	f("counting: pushdown", "counting", "pushdown")
+	f(`indicator: {latency: {histogram: h, below: 300ms}}`, "counting", "exact")
+	f(`indicator: {gauge: {selector: up, good: ">= 1"}}`, "counting", "exact")
+	f(`indicator: {promql: {total: 'sum(increase(a[{{.window}}]))', bad: 'sum(increase(b[{{.window}}]))'}}`, "counting", "expression")
+	f(ratio, "counting", "expression")
+	f(ratio, "ready", true)
+	f(`indicator: {promql: {total: 'sum(increase(a[{{.window}}]))', bad: 'sum(increase(b[{{.window}}]))'}}`, "ready", false)
 	f("group_limit: 1e3", "limit", 1000)
 	f("group_limit: 0", "limit", 0)
 }
@@ -350,6 +357,38 @@ func TestFaultOfObjective(t *testing.T) {
 	got = c.Sources[0].Fault("url", "does not answer", "is it running?").Error()
 	if want := `testdata/good/smallest.yaml:2:47: sources[0] prom: url: does not answer: is it running?`; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// What a room says when it is made has a place too: the source's line, or its field's.
+func TestFaultOfSource(t *testing.T) {
+	c, err := config.Parse("config.yaml", []byte(`
+sources:
+  - name: prom
+    type: prometheus
+    url: http://prometheus:9090
+  - name: pods
+    type: scrape
+    targets: [http://a:80, b]
+    "": odd
+slos: []
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pods := c.Sources[1]
+	if got, want := pods.Fault("", "cannot be made", "").Error(), "config.yaml:6:5: sources[1] pods: cannot be made"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	said := errors.Join(errors.New("no tick: 0s"), errors.Join(errors.New(`targets[1]: "b" names no host`), errors.New("timeout: is longer than the tick")))
+	want := `config.yaml:6:5: sources[1] pods: no tick: 0s
+config.yaml:6:5: sources[1] pods: timeout: is longer than the tick
+config.yaml:8:28: sources[1] pods: targets[1]: "b" names no host`
+	if got := pods.Faults(said).Error(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if got := pods.Faults(nil); got != nil {
+		t.Errorf("no error: %v", got)
 	}
 }
 

@@ -144,13 +144,17 @@ func (l *loader) expand(name string, o object, own settings) (slo.Objective, Que
 	if out.RunbookURL == "" {
 		out.RunbookURL = d.runbookURL.value
 	}
-	if counting.value == "pushdown" {
-		out.Counting = "pushdown"
-	}
 	kind := what.value.Kind
+	switch {
+	case counting.value == "pushdown":
+		out.Counting = "pushdown"
+	case kind == sources.PromQL || kind == sources.Ratio:
+		out.Counting = "expression" // it is the expression that counts, and yoyu cannot know how well
+	}
 	// A classic histogram counts whole events, a native one interpolates; which it is shows only
 	// in its samples, so room is kept for parts of an event.
 	out.Fractional = out.Counting == "pushdown" || kind == sources.PromQL || kind == sources.Ratio || kind == sources.Latency
+	out.ReadyRatio = kind == sources.Ratio
 	if out.Budgeting.Method == "" {
 		out.Budgeting.Method = slo.Occurrences
 	}
@@ -175,8 +179,25 @@ func (l *loader) expand(name string, o object, own settings) (slo.Objective, Que
 			"write budgeting: {method: ratio_timeslices, slice: 1m}")
 	}
 	out.Policy = l.policyOf(o, name, alerts, objective, period, out.Budgeting)
+	for i, label := range out.GroupBy {
+		where := "labels"
+		switch {
+		case has(own.labels.value, label):
+		case has(shared.Labels, label):
+			where = "the labels of service " + shared.Name
+		case has(d.labels.value, label):
+			where = "the labels of defaults"
+		default:
+			continue
+		}
+		if group.ok {
+			group.from.item(i, group.from.node.Content[i]).fault("label "+label+" is a key of "+where+" too, and joins with slo_info would mix the two up", "rename one of them")
+		}
+	}
 	return out, q
 }
+
+func has(labels map[string]string, key string) bool { _, ok := labels[key]; return ok }
 
 // union merges labels key by key; later ones win.
 func union(all ...map[string]string) map[string]string {

@@ -68,20 +68,42 @@ func (o options) Decode(into any) error {
 // Has reports whether the entry has this field of its own.
 func (o options) Has(field string) bool { return lookup(o.own, field) != nil }
 
-// Fault is a fault of one of the entry's own fields, or of the entry where it has no such field.
+// Fault is a fault of one of the entry's own fields; of the entry itself where it has no such field,
+// or where field is "".
 func (o options) Fault(field, problem, remedy string) Fault {
-	var faults Faults
+	v, faults := o.reporting()
+	v.find(field).fault(problem, remedy)
+	return (*faults)[0]
+}
+
+// Faults places what the entry's room says when it is made. Joined errors are faults of their own.
+// One whose text begins with the path of a field ("targets[1]: is listed twice") is a fault of that
+// field, any other one of the entry.
+func (o options) Faults(err error) Faults {
+	if err == nil {
+		return nil
+	}
+	v, faults := o.reporting()
+	v.refused(err)
+	return faults.ordered([]string{v.doc.file})
+}
+
+// reporting is the entry's own fields, and where their faults go.
+func (o options) reporting() (value, *Faults) {
+	faults := new(Faults)
 	doc := *o.doc
-	doc.faults = &faults
+	doc.faults = faults
 	v := o.entry
 	v.doc = &doc
 	v.node = o.own
-	v.find(field).fault(problem, remedy)
-	return faults[0]
+	return v, faults
 }
 
-// find is the value at a path below v; at the place of v itself where it is not written.
+// find is the value at a path below v; v itself for "", and at its place where it is not written.
 func (v value) find(path string) value {
+	if path == "" {
+		return v
+	}
 	found := v
 	for _, step := range strings.Split(path, ".") {
 		name, index, _ := strings.Cut(step, "[")

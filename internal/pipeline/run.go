@@ -47,6 +47,12 @@ func (p *Pipeline) Run(ctx context.Context) error {
 				waiting = false
 			}
 		}
+		// A process that was suspended wakes up late. It asks for the present, never for the tick it
+		// slept through: a scraped page would be booked there.
+		if late := int(time.Since(next) / tick); late > 0 {
+			p.Metrics.missed(late)
+			next = next.Add(time.Duration(late) * tick)
+		}
 	}
 }
 

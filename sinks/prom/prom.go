@@ -1,43 +1,46 @@
 // Package prom shows the newest report to whoever scrapes /metrics.
 //
-// It is a sink and a prometheus.Collector at once, to be registered beside yoyu's own metrics. A
-// report is turned into metrics when it is written, not when it is scraped: scrapes only read an
-// atomic snapshot, so they wait for nobody, hold up no tick, see whole reports only, and cost the
-// same however many there are. Before the first report it shows nothing.
+// A report is taken apart when it is written: its values are copied, and what its names and labels
+// look like on the page is prepared anew only when they have changed. The page itself is made by
+// the first scrape of a report that wants it — text 0.0.4 or OpenMetrics, plain or compressed, all
+// families or some — and every further one is sent the same bytes. So a tick that nobody scrapes
+// costs next to nothing, and a crowd of scrapers no more than one.
 //
-//	*Report ──Write──▶ snapshot ──Collect──▶ registry ──▶ promhttp
+//	*Report ──Write──▶ values ─┐
+//	              labels, once ┴─▶ snapshot ──first scrape──▶ page ──▶ GET /metrics
+//	                                         prometheus.Gatherer ──────▶ (yoyu_*, go_*)
+//
+// Scrapes hold up no tick and see whole reports only. Before the first report there is nothing of
+// the report on the page. The memory of a snapshot is used again when its last reader has left.
 package prom
 
 import (
 	"cmp"
 	"context"
-	"slices"
-	"strings"
+	"sync"
 	"sync/atomic"
-
-	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
 
 	"github.com/yoyu-sre/yoyu/sinks"
 )
 
-// Sink holds the newest report as metrics. It is safe for concurrent use.
-//
-// As a collector it is unchecked, because SLOs differ in their labels.
+// Sink holds the newest report as pages. It is safe for concurrent use.
 type Sink struct {
-	name      string
-	selection sinks.Selection
-	metrics   atomic.Pointer[[]prometheus.Metric]
+	name string
+	all  atomic.Bool // every window of every family
 
-	// Of the writer alone: what one report shares with the next.
-	pairs map[sinks.Label]*dto.LabelPair
-	descs map[*sinks.Family]*prometheus.Desc
+	// Of the writer alone.
+	layout *layout
+
+	mu    sync.Mutex
+	now   *snapshot   // nil before the first report
+	spare []*snapshot // that nobody reads any more, at most maxSpare
 }
 
-var (
-	_ sinks.Sink           = (*Sink)(nil)
-	_ prometheus.Collector = (*Sink)(nil)
-)
+var _ sinks.Sink = (*Sink)(nil)
+
+// maxSpare is how many snapshots wait to be used again: one that is written while another is
+// shown, and one more for a scraper that takes longer than a tick.
+const maxSpare = 2
 
 // Options are the choices of the metrics page.
 type Options struct {
@@ -47,95 +50,76 @@ type Options struct {
 
 // New makes a sink that shows nothing yet.
 func New(o Options) *Sink {
-	s := &Sink{
-		name:      cmp.Or(o.Name, "metrics"),
-		selection: sinks.Selection{AllWindows: o.AllWindows},
-		pairs:     map[sinks.Label]*dto.LabelPair{},
-		descs:     map[*sinks.Family]*prometheus.Desc{},
-	}
-	for _, f := range sinks.Families {
-		// The labels of a Desc matter to checked collectors only.
-		s.descs[f] = prometheus.NewDesc(f.Name, f.Help, nil, nil)
-	}
+	s := &Sink{name: cmp.Or(o.Name, "metrics")}
+	s.ShowAllWindows(o.AllWindows)
 	return s
 }
 
 // Name is the sink's name.
 func (s *Sink) Name() string { return s.name }
 
-// Write replaces what is shown. It keeps nothing of the report but its strings, and has nothing to
-// wait for: an ended context is an error, and what was shown before stays.
+// ShowAllWindows changes Options.AllWindows, from the next report on.
+func (s *Sink) ShowAllWindows(all bool) { s.all.Store(all) }
+
+// Write replaces what is shown. It has nothing to wait for: an ended context is an error, and what
+// was shown before stays.
 func (s *Sink) Write(ctx context.Context, r *sinks.Report) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	size := 0
-	if old := s.metrics.Load(); old != nil {
-		size = len(*old)
+	selection := sinks.Selection{AllWindows: s.all.Load()}
+	if s.layout == nil || s.layout.selection.AllWindows != selection.AllWindows || !s.layout.shape.Fits(r) {
+		s.layout = newLayout(r, selection)
 	}
-	// Series come and go (groups, containers); past twice the need the pairs start again.
-	if len(s.pairs) > 1024+2*size {
-		clear(s.pairs)
-	}
+	next := s.unused()
+	next.fill(s.layout, r)
 
-	metrics := make([]prometheus.Metric, 0, size)
-	for p := range r.Points(s.selection) {
-		m := &metric{desc: s.descs[p.Family], counter: p.Family.Type == sinks.Counter, value: p.Value}
-		m.labels = make([]*dto.LabelPair, len(p.Labels))
-		for i, l := range p.Labels {
-			m.labels[i] = s.pair(l)
-		}
-		slices.SortFunc(m.labels, func(a, b *dto.LabelPair) int { return strings.Compare(*a.Name, *b.Name) })
-		metrics = append(metrics, m)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.now != nil {
+		s.leave(s.now)
 	}
-	s.metrics.Store(&metrics)
+	next.readers = 1 // the sink itself, as long as it is the newest
+	s.now = next
 	return nil
 }
 
-// pair is a label as the registry wants it, made once for all series that carry it. A value that
-// is not UTF-8 would cost the whole scrape, so what is broken in it is replaced.
-func (s *Sink) pair(l sinks.Label) *dto.LabelPair {
-	if pair, ok := s.pairs[l]; ok {
-		return pair
+// unused is a snapshot that nobody reads.
+func (s *Sink) unused() *snapshot {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if last := len(s.spare) - 1; last >= 0 {
+		found := s.spare[last]
+		s.spare = s.spare[:last]
+		return found
 	}
-	name, value := l.Name, strings.ToValidUTF8(l.Value, "\uFFFD")
-	pair := &dto.LabelPair{Name: &name, Value: &value}
-	s.pairs[l] = pair
-	return pair
+	return &snapshot{pages: map[pageKey]*page{}}
 }
 
-// Describe sends nothing: the collector is unchecked.
-func (s *Sink) Describe(chan<- *prometheus.Desc) {}
+// newest is the snapshot to read from until release; nil before the first report.
+func (s *Sink) newest() *snapshot {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.now != nil {
+		s.now.readers++
+	}
+	return s.now
+}
 
-// Collect sends the newest report's series.
-func (s *Sink) Collect(ch chan<- prometheus.Metric) {
-	metrics := s.metrics.Load()
-	if metrics == nil {
+// release ends what newest began.
+func (s *Sink) release(n *snapshot) {
+	if n == nil {
 		return
 	}
-	for _, m := range *metrics {
-		ch <- m
-	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leave(n)
 }
 
-// metric is one series of a snapshot. Nobody changes it.
-type metric struct {
-	desc    *prometheus.Desc
-	labels  []*dto.LabelPair // by name
-	value   float64
-	counter bool
-}
-
-// Desc names the family.
-func (m *metric) Desc() *prometheus.Desc { return m.desc }
-
-// Write hands over the value and the shared labels, which are immutable by the registry's contract.
-func (m *metric) Write(out *dto.Metric) error {
-	out.Label = m.labels
-	if m.counter {
-		out.Counter = &dto.Counter{Value: &m.value}
-	} else {
-		out.Gauge = &dto.Gauge{Value: &m.value}
+// leave counts a reader less. It is called with the lock.
+func (s *Sink) leave(n *snapshot) {
+	if n.readers--; n.readers == 0 && len(s.spare) < maxSpare {
+		n.layout = nil
+		s.spare = append(s.spare, n)
 	}
-	return nil
 }

@@ -4,15 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http/httptest"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/yoyu-sre/yoyu/internal/rightsizing"
@@ -33,7 +29,7 @@ func TestTypicalPage(t *testing.T) {
 	}
 	defer f.Close()
 	s := wrote(t, Options{}, sinktest.Report())
-	if err := testutil.CollectAndCompare(s, f); err != nil {
+	if err := testutil.GatherAndCompare(shown(t, s), f); err != nil {
 		t.Error(err)
 	}
 }
@@ -134,7 +130,7 @@ slo_workload_info{namespace="n",service="s",workload="w",workload_kind="Deployme
 			for i, f := range c.families {
 				names[i] = f.Name
 			}
-			if err := testutil.CollectAndCompare(s, headed(c.families, c.want), names...); err != nil {
+			if err := testutil.GatherAndCompare(shown(t, s), headed(c.families, c.want), names...); err != nil {
 				t.Error(err)
 			}
 		})
@@ -142,14 +138,14 @@ slo_workload_info{namespace="n",service="s",workload="w",workload_kind="Deployme
 }
 
 func TestBeforeTheFirstReport(t *testing.T) {
-	if n := testutil.CollectAndCount(New(Options{})); n != 0 {
+	if n := series(t, New(Options{})); n != 0 {
 		t.Errorf("%d series, want none", n)
 	}
 }
 
 func TestLint(t *testing.T) {
 	for _, r := range []*sinks.Report{sinktest.Report(), sinktest.Odd(), sinktest.Large(20)} {
-		problems, err := testutil.CollectAndLint(wrote(t, Options{AllWindows: true}, r))
+		problems, err := testutil.GatherAndLint(shown(t, wrote(t, Options{AllWindows: true}, r)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -165,123 +161,99 @@ func TestReportReplaces(t *testing.T) {
 	if err := s.Write(t.Context(), sinktest.Empty()); err != nil {
 		t.Fatal(err)
 	}
-	if n := testutil.CollectAndCount(s); n != 0 {
+	if n := series(t, s); n != 0 {
 		t.Errorf("%d series are left", n)
 	}
 }
 
 func TestEndedContextKeepsThePage(t *testing.T) {
 	s := wrote(t, Options{}, sinktest.Report())
-	before := testutil.CollectAndCount(s)
+	before := series(t, s)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := s.Write(ctx, sinktest.Empty()); err == nil {
 		t.Error("no error")
 	}
-	if after := testutil.CollectAndCount(s); after != before {
+	if after := series(t, s); after != before {
 		t.Errorf("%d series, want the %d from before", after, before)
 	}
 }
 
-// A scrape during a tick sees the old report or the new one, never half of each.
-func TestScrapesSeeWholeReports(t *testing.T) {
-	small, large := sinktest.Large(3), sinktest.Large(30)
-	s := wrote(t, Options{}, small)
-	sizes := map[int]bool{testutil.CollectAndCount(s): true, testutil.CollectAndCount(wrote(t, Options{}, large)): true}
-
-	var scrapers sync.WaitGroup
-	for range 4 {
-		scrapers.Go(func() {
-			for range 50 {
-				if n := testutil.CollectAndCount(s); !sizes[n] {
-					t.Errorf("%d series: neither report", n)
-				}
+// A reload may ask for more windows; what is shown until the next report stays.
+func TestShowAllWindows(t *testing.T) {
+	s := wrote(t, Options{}, sinktest.Report())
+	for _, step := range []struct {
+		all, write bool
+		want       int
+	}{{false, false, 6}, {true, false, 6}, {true, true, 24}, {false, true, 6}} {
+		s.ShowAllWindows(step.all)
+		if step.write {
+			if err := s.Write(t.Context(), sinktest.Report()); err != nil {
+				t.Fatal(err)
 			}
-		})
-	}
-	for i := range 100 {
-		r := small
-		if i%2 == 0 {
-			r = large
 		}
-		if err := s.Write(t.Context(), r); err != nil {
-			t.Error(err)
+		if n, err := testutil.GatherAndCount(shown(t, s), "slo_window_coverage_ratio"); err != nil || n != step.want {
+			t.Errorf("%+v: %d series, want %d; error %v", step, n, step.want, err)
 		}
 	}
-	scrapers.Wait()
 }
 
-// Labels that no series carries any more are forgotten.
-func TestForgetsLabels(t *testing.T) {
+// Numbers change with every report, labels hardly ever: then they are made anew, whatever changed.
+func TestLabelsFollowTheReport(t *testing.T) {
 	s := New(Options{})
-	for round := range 60 {
-		o := sinktest.Objective("groups", "shop", "99", slo.RollingPeriod(30*slo.Day))
-		o.GroupBy = []string{"id"}
-		r := sinktest.Empty()
-		for i := range 50 {
-			r.SLOs = append(r.SLOs, sinktest.Status(o, []string{fmt.Sprintf("%d-%d", round, i)}, nil))
+	want := func(line string) {
+		t.Helper()
+		if body := string(scrape(t, s, "", "").body); !strings.Contains(body, line+"\n") {
+			t.Errorf("the page lacks %s", line)
 		}
+	}
+	write := func(change func(r *sinks.Report)) {
+		t.Helper()
+		r := sinktest.Report()
+		change(r)
 		if err := s.Write(t.Context(), r); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if bound := 1024 + 3*testutil.CollectAndCount(s); len(s.pairs) > bound {
-		t.Errorf("%d pairs are remembered, want at most %d", len(s.pairs), bound)
+	write(func(*sinks.Report) {})
+	want(`slo_error_budget_remaining_ratio{service="checkout",slo="checkout-availability"} 0.75`)
+	write(func(r *sinks.Report) { r.SLOs[0].Budget.RemainingRatio = 0.5 })
+	want(`slo_error_budget_remaining_ratio{service="checkout",slo="checkout-availability"} 0.5`)
+	write(func(r *sinks.Report) { r.SLOs[1].Labels[0] = "/basket" })
+	want(`slo_error_budget_remaining_ratio{route="/basket",service="search",slo="search-latency"} 0.75`)
+	write(func(r *sinks.Report) { r.SLOs[0].Objective.Labels["team"] = "tills" })
+	want(`slo_info{counting="exact",period="30d",runbook_url="https://runbooks/checkout",service="checkout",slo="checkout-availability",team="tills",tier="1"} 1`)
+	write(func(r *sinks.Report) { r.Workloads[0].UpdateMode = "Recreate" })
+	want(`vpa_info{namespace="shop",update_mode="Recreate",vpa="checkout-vpa",workload="checkout",workload_kind="Deployment"} 1`)
+	write(func(r *sinks.Report) { r.SLOs = r.SLOs[1:] })
+	if body := string(scrape(t, s, "", "").body); strings.Contains(body, "checkout-availability") {
+		t.Error("the SLO is gone, its series are not")
 	}
 }
 
-func TestBesideOtherMetrics(t *testing.T) {
-	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(wrote(t, Options{}, sinktest.Report()), prometheus.NewGauge(prometheus.GaugeOpts{Name: "yoyu_config_last_reload_successful", Help: "1 if so."}))
-	server := httptest.NewServer(promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
-	defer server.Close()
-	response, err := server.Client().Get(server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, line := range []string{
-		`slo_burn_rate{service="checkout",slo="checkout-availability",window="1h"} 18`,
-		`yoyu_config_last_reload_successful 0`,
-	} {
-		if !strings.Contains(string(body), line+"\n") {
-			t.Errorf("the page lacks %s", line)
-		}
+// Two groups that only unprintable characters told apart would be one series twice, and cost
+// Prometheus the second, or the registry of client_golang the whole page.
+func TestGroupsThatLookAlike(t *testing.T) {
+	o := sinktest.Objective("g", "shop", "99", slo.RollingPeriod(30*slo.Day))
+	o.GroupBy = []string{"route"}
+	first := sinktest.Status(o, []string{"/\xff"}, nil)
+	first.EventsTotal = 7
+	s := wrote(t, Options{}, of(first, sinktest.Status(o, []string{"/\xfe"}, nil), sinktest.Status(o, []string{"/a"}, nil)))
+	families := []*sinks.Family{sinks.SLOEvents}
+	if err := testutil.GatherAndCompare(shown(t, s), headed(families, `
+slo_events_total{route="/`+"\uFFFD"+`",service="shop",slo="g"} 7
+slo_events_total{route="/a",service="shop",slo="g"} 0
+`), "slo_events_total"); err != nil {
+		t.Error(err)
 	}
 }
 
-func BenchmarkWrite(b *testing.B) {
-	const slos = 10_000
-	r, s := sinktest.Large(slos), New(Options{})
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := s.Write(b.Context(), r); err != nil {
-			b.Fatal(err)
-		}
+// A workload without a name has no labels, and then no braces.
+func TestNoLabels(t *testing.T) {
+	s := wrote(t, Options{}, &sinks.Report{Workloads: []rightsizing.Workload{{Replicas: 3}}})
+	if body := string(scrape(t, s, "", "").body); !strings.HasSuffix(body, "\nrightsizing_replicas 3\n") {
+		t.Errorf("the page is %q", body)
 	}
-	b.ReportMetric(float64(len(*s.metrics.Load())), "series")
-}
-
-// BenchmarkCollect is a scrape up to the encoder: the registry's checks and sorting included.
-func BenchmarkCollect(b *testing.B) {
-	const slos = 10_000
-	s := New(Options{})
-	if err := s.Write(b.Context(), sinktest.Large(slos)); err != nil {
-		b.Fatal(err)
-	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(s)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := registry.Gather(); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(len(*s.metrics.Load())), "series")
 }
 
 // wrote is a sink that was given one report.

@@ -44,8 +44,8 @@ func (e *Error) Error() string { return e.What + ": " + e.Text }
 // Unwrap gives what lies beneath, such as a context's end.
 func (e *Error) Unwrap() error { return e.err }
 
-// Reason is a word of a closed list: timeout, refused, http_4xx, http_5xx, decode, partial, limit
-// or other.
+// Reason is a word of a closed list: timeout, refused, redirect, http_4xx, http_5xx, decode,
+// partial, limit or other.
 func (e *Error) Reason() string { return e.reason }
 
 // Reason is the closed word for an error of this source: that of an *Error inside, else timeout
@@ -179,8 +179,11 @@ func (c *client) broken(ctx context.Context, what string, err error) *Error {
 	if errors.As(err, &outer) {
 		err = outer.Err // the outer one holds the address
 	}
+	var sent *redirected
 	var timeout net.Error
 	switch {
+	case errors.As(err, &sent):
+		return &Error{What: what, Text: line(sent.Error()), reason: "redirect", err: err}
 	case ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout():
 		cause := ctx.Err()
 		if errors.Is(cause, context.Canceled) {
@@ -198,13 +201,51 @@ func (c *client) broken(ctx context.Context, what string, err error) *Error {
 	return &Error{What: what, Text: line(err.Error()), reason: "other", err: err}
 }
 
+// maxRedirects is how often the server may send us on within its host.
+const maxRedirects = 5
+
+// redirected says why a redirect is not followed.
+type redirected struct{ text string }
+
+func (r *redirected) Error() string { return r.text }
+
+// sameHost follows redirects within the host and port that was configured, and from http to https
+// on their own ports: every request carries the headers of the configuration, and a tenant or a
+// token belongs to one server. One that would drop the question is not followed either.
+func sameHost(next *http.Request, via []*http.Request) error {
+	if len(via) > maxRedirects {
+		return &redirected{fmt.Sprintf("more than %d redirects", maxRedirects)}
+	}
+	from, to := via[0].URL, next.URL
+	same := from.Scheme == to.Scheme && port(from) == port(to)
+	upgrade := from.Scheme == "http" && to.Scheme == "https" && port(from) == "80" && port(to) == "443"
+	switch {
+	case !strings.EqualFold(from.Hostname(), to.Hostname()) || !same && !upgrade:
+		return &redirected{fmt.Sprintf("the server redirects to another host, %s://%s: it is not followed; if it is right, write it as url", to.Scheme, to.Host)}
+	case next.Method != via[0].Method:
+		return &redirected{fmt.Sprintf("the server redirects to %s://%s in a way that loses the question (HTTP status %d); write the new address as url", to.Scheme, to.Host, next.Response.StatusCode)}
+	}
+	return nil
+}
+
+// port is the port of an address, that of its scheme if it names none.
+func port(u *url.URL) string {
+	if p := u.Port(); p != "" {
+		return p
+	}
+	return map[string]string{"http": "80", "https": "443"}[u.Scheme]
+}
+
 // rejected is the error of an HTTP status, with the first line of what the server says about it.
 func rejected(what string, reply *http.Response) *Error {
 	e := &Error{What: what, Text: reply.Status, reason: "http_5xx", status: reply.StatusCode}
 	if text := http.StatusText(reply.StatusCode); text != "" {
 		e.Text = strconv.Itoa(reply.StatusCode) + " " + text
 	}
-	if reply.StatusCode < 500 {
+	switch {
+	case reply.StatusCode < 400:
+		e.reason = "redirect"
+	case reply.StatusCode < 500:
 		e.reason = "http_4xx"
 	}
 	switch reply.StatusCode {

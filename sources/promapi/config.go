@@ -12,8 +12,8 @@ import (
 
 // Config is the configuration of one source of type prometheus.
 //
-// Decode it over DefaultConfig: the HTTP client follows redirects and speaks HTTP/2 unless told
-// otherwise, which a zero value cannot say.
+// Decode it over DefaultConfig: the HTTP client follows redirects within its host and speaks HTTP/2
+// unless told otherwise, which a zero value cannot say.
 type Config struct {
 	URL          string                  `yaml:"url"`                     // base address, with the path prefix if there is one
 	Limits       Limits                  `yaml:"limits,omitempty"`        // how gently the server is asked

@@ -36,28 +36,42 @@ type expressions struct {
 // loses the first value of every series. They are booked at the ends of tiles, which are aligned
 // in Unix time, so that a span still is answered alike by its halves.
 func (s *Source) evaluate(ctx context.Context, w *work, span slo.Span) {
-	e, note, err := s.expressions(ctx, w.q, span.To)
-	if err != nil || note != "" {
-		w.note, w.err = note, err
-		return
-	}
-	from, to := span.From.UnixMilli(), span.To.UnixMilli()
-	// The last step's end at or before the first tick's end vouches for it.
-	first := (from + s.tick) / e.step * e.step
-	last := to / e.step * e.step
-	if last < first {
-		return
-	}
-	var total map[string]*track
-	if e.total != "" {
-		if total, err = s.lines(ctx, span.To, w.q, e.total, first, last, e.step); err != nil {
-			w.err = err
+	cuts := []stretch{{span.From.UnixMilli(), span.To.UnixMilli(), s.tick}}
+	if w.q.plan != nil {
+		if cuts, w.err = s.stretches(ctx, w.q, span); w.err != nil {
 			return
 		}
 	}
-	part, err := s.lines(ctx, span.To, w.q, e.part, first, last, e.step)
-	if err != nil {
-		w.err = err
+	if w.q.Indicator.Kind == sources.Latency {
+		// Every span looks for itself: a bound may be spelt anew at any time.
+		if _, w.err = s.respell(ctx, span.To, []*question{w.q}, cuts[0].from-cuts[0].tile, span.To.UnixMilli()); w.err != nil {
+			return
+		}
+	}
+	for _, cut := range cuts {
+		if s.evaluateCut(ctx, w, span.To, cut); w.err != nil || w.note != "" {
+			w.answer = counted{}
+			return
+		}
+	}
+}
+
+// evaluateCut adds the answer for one stretch.
+func (s *Source) evaluateCut(ctx context.Context, w *work, youngest time.Time, cut stretch) {
+	e := s.expressions(w.q, cut.tile)
+	// The last step's end at or before the first tick's end vouches for it.
+	first := (cut.from + s.tick) / e.step * e.step
+	last := cut.to / e.step * e.step
+	if last < first {
+		return
+	}
+	var total, part map[string]*track
+	if e.total != "" {
+		if total, w.err = s.lines(ctx, youngest, w.q, e.total, first, last, e.step); w.err != nil {
+			return
+		}
+	}
+	if part, w.err = s.lines(ctx, youngest, w.q, e.part, first, last, e.step); w.err != nil {
 		return
 	}
 	if e.total == "" {
@@ -70,8 +84,13 @@ func (s *Source) evaluate(ctx context.Context, w *work, span slo.Span) {
 			return
 		}
 	}
-	w.answer, w.err = s.tabulate(e, from, to, first, last, total, part)
-	w.answer.Series = len(total)
+	answer, err := s.tabulate(e, cut.from, cut.to, first, last, total, part)
+	if err != nil {
+		w.err = err
+		return
+	}
+	answer.Series = len(total)
+	w.answer.add(answer)
 }
 
 // track is one group's values by step.
@@ -216,8 +235,8 @@ func (s *Source) tabulate(e expressions, from, to, first, last int64, total, par
 	return out, nil
 }
 
-// expressions writes what the server is to evaluate.
-func (s *Source) expressions(ctx context.Context, q *question, to time.Time) (expressions, string, error) {
+// expressions writes what the server is to evaluate, with tiles of this length.
+func (s *Source) expressions(q *question, tile int64) expressions {
 	in := q.Indicator
 	part, good := in.Bad, false
 	if in.Good != "" {
@@ -229,25 +248,13 @@ func (s *Source) expressions(ctx context.Context, q *question, to time.Time) (ex
 			total: window.ReplaceAllLiteralString(in.Total, tick),
 			part:  window.ReplaceAllLiteralString(part, tick),
 			good:  good, step: s.tick,
-		}, "", nil
-	}
-	tile, err := s.tile(ctx, q, to)
-	if err != nil {
-		return expressions{}, "", err
+		}
 	}
 	all := q.plan.Selectors()
 	e := expressions{step: tile, good: good}
 	if in.Kind == sources.Counters {
 		e.total, e.part = s.summed(q, "increase(%s)", all[0], tile), s.summed(q, "increase(%s)", all[1], tile)
-		return e, "", nil
-	}
-	q.mu.Lock()
-	unspelt := q.les == nil
-	q.mu.Unlock()
-	if unspelt {
-		if _, err := s.respell(ctx, to, []*question{q}, to.UnixMilli()-s.before, to.UnixMilli()); err != nil {
-			return expressions{}, "", err
-		}
+		return e
 	}
 	q.mu.Lock()
 	bucket := all[1].With(oneOf(labels.BucketLabel, q.spellings()))
@@ -256,7 +263,7 @@ func (s *Source) expressions(ctx context.Context, q *question, to time.Time) (ex
 	e.total = s.summed(q, "increase(%s)", all[0], tile) + " or " + s.summed(q, "histogram_count(increase(%s))", all[2], tile)
 	e.part = s.summed(q, "increase(%s)", bucket, tile) + " or " +
 		s.summed(q, fmt.Sprintf("histogram_fraction(-Inf, %g, increase(%%[1]s)) * histogram_count(increase(%%[1]s))", in.Below), all[2], tile)
-	return e, "", nil
+	return e
 }
 
 // summed adds an expression over a selector's tile up by group, of one replica where there are
@@ -269,34 +276,6 @@ func (s *Source) summed(q *question, expr string, sel selectors.Selector, tile i
 		return fmt.Sprintf("sum by (%s) (%s)", by, expr)
 	}
 	return fmt.Sprintf("max by (%s) (sum by (%s) (%s))", by, strings.Join(append(groups, s.replicaLabel), ", "), expr)
-}
-
-// tile is the length of the pieces whose increase the server is asked for: four samples of a
-// series or more, and a minute or more, since increase() extrapolates over what is missing.
-func (s *Source) tile(ctx context.Context, q *question, to time.Time) (int64, error) {
-	q.mu.Lock()
-	scrape := q.scrape
-	q.mu.Unlock()
-	if scrape == 0 {
-		const look = 10 * time.Minute
-		most := 0.0
-		for _, sel := range q.apart() {
-			a, err := s.client.instant(ctx, to, fmt.Sprintf("max(count_over_time(%s[%dms]))", sel, look.Milliseconds()), to.UnixMilli())
-			if err != nil {
-				return 0, err
-			}
-			if len(a.series) > 0 && len(a.series[0].floats) > 0 {
-				most = max(most, a.series[0].floats[0].V)
-			}
-		}
-		if most >= 1 {
-			scrape = int64(float64(look.Milliseconds()) / most)
-			q.mu.Lock()
-			q.scrape = scrape
-			q.mu.Unlock()
-		}
-	}
-	return ceil(max(time.Minute.Milliseconds(), 4*scrape, s.tick), s.tick), nil
 }
 
 // unheld says that no histogram of a pushdown question has the bound; "" when one has it.

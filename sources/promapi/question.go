@@ -33,7 +33,7 @@ type question struct {
 	replica string
 	les     []string          // spellings of the threshold that the server knows; nil: not asked yet
 	noBound map[string]string // what is wrong with a histogram, by family
-	scrape  int64             // ms between samples, for pushdown; 0: not known
+	blocks  map[int64]block   // what pushdown learned of its tiles, by the block's begin in ms
 }
 
 // maxCursors are kept for a question: the live one, that of the backfill, and a few for spans that

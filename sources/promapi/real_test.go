@@ -584,7 +584,7 @@ func TestLive(t *testing.T) {
 	s := newSource(t, server.URL(), nil, counters("gone", `nothing_total`, `nothing_total{code="500"}`))
 	// The recording ended long ago: at this moment nothing exists.
 	checks, err := s.Live(context.Background())
-	if err != nil || len(checks) != 1 || checks[0].Exists || checks[0].Note != "nothing_total has no series" {
+	if err != nil || len(checks) != 1 || checks[0].Exists || checks[0].Text() != "nothing_total has no series with a sample in the last 5m" || !checks[0].Fault() {
 		t.Errorf("%+v, %v", checks, err)
 	}
 	oldest, err := s.Oldest(context.Background())
@@ -678,8 +678,8 @@ func TestNativeHistograms(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, c := range checks {
-		if c.Err != nil || !c.Exists || !c.Within || c.Over || c.Total < 100 || (c.Part <= 0) != (i == 5) || c.SamplesPerTick <= 0 || c.SamplesBackfill < 80000*c.SamplesPerTick || (c.Note != "") != (i == 5) {
-			t.Errorf("live: %+v", c)
+		if c.Err != nil || !c.Exists || !c.Within || c.Over || c.Total < 100 || (c.Part <= 0) != (i == 5) || c.SamplesPerTick <= 0 || c.SamplesBackfill < 80000*c.SamplesPerTick || (c.Note != "") != (i == 5) || c.PartIs != "good" || c.Fault() != (i == 5) {
+			t.Errorf("live: %s: %+v", c.Text(), c)
 		}
 	}
 	// A span and its halves, each by a source that just began.

@@ -15,7 +15,10 @@
 // all: a warning, a partial answer, half a reply or an error leave the questions concerned
 // unanswered, and their memories where they stood.
 //
-// Expressions (promql, ratio) and pushdown are evaluated by the server, on ticks and on tiles.
+// Expressions (promql, ratio) and pushdown are evaluated by the server, on ticks and on tiles. Their
+// counts are approximate, but they too follow from what the server holds: how long the tiles of a
+// time are is learned from the samples before it. Only samples that the server gains or loses
+// afterwards can change an answer.
 package promapi
 
 import (
@@ -97,6 +100,9 @@ func New(o Options) (*Source, error) {
 	doer, err := config.NewClientFromConfig(o.Config.HTTP, "source_"+o.Name, config.WithUserAgent("yoyu"))
 	if err != nil {
 		return nil, fmt.Errorf("source %s: %w", o.Name, err)
+	}
+	if o.Config.HTTP.FollowRedirects {
+		doer.CheckRedirect = sameHost
 	}
 	if o.Wrap != nil {
 		doer.Transport = o.Wrap(doer.Transport)

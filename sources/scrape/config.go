@@ -53,7 +53,7 @@ func (c Config) completed(name string, tick time.Duration) (Config, []*target, e
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if c.Kubernetes != nil {
-		fault("kubernetes: finding targets in a cluster is not possible yet: list them under targets")
+		fault("kubernetes: finding targets in a cluster is not part of this version of yoyu: list them under targets")
 	}
 	if c.Job == "" {
 		c.Job = name

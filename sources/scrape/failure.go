@@ -11,12 +11,21 @@ import (
 // Failure is why one target gave nothing to one turn.
 type Failure struct {
 	Target string // address, without its parameters
-	Reason string // one of Reasons
+	Why    string // one of Reasons
 	Err    error
 }
 
+// Whoever counts failures by reason asks the error itself.
+var _ interface {
+	error
+	Reason() string
+} = (*Failure)(nil)
+
 // Error names the target first: "target http://checkout:8080/metrics: HTTP status 503 …".
 func (f *Failure) Error() string { return "target " + f.Target + ": " + f.Err.Error() }
+
+// Reason is the closed word for the failure: one of Reasons, never its text.
+func (f *Failure) Reason() string { return f.Why }
 
 // Unwrap is what went wrong.
 func (f *Failure) Unwrap() error { return f.Err }
@@ -41,7 +50,7 @@ var Reasons = []string{Timeout, Refused, HTTP4xx, HTTP5xx, Parse, BodyLimit, Sam
 func Reason(err error) string {
 	var failure *Failure
 	if errors.As(err, &failure) {
-		return failure.Reason
+		return failure.Why
 	}
 	return reason(err)
 }

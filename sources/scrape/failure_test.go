@@ -295,7 +295,7 @@ func TestReason(t *testing.T) {
 		err  error
 		want string
 	}{
-		{fmt.Errorf("source pods: %w", errors.Join(&scrape.Failure{Reason: scrape.Parse}, &scrape.Failure{Reason: scrape.Timeout})), scrape.Parse},
+		{fmt.Errorf("source pods: %w", errors.Join(&scrape.Failure{Why: scrape.Parse}, &scrape.Failure{Why: scrape.Timeout})), scrape.Parse},
 		{context.DeadlineExceeded, scrape.Timeout},
 		{errors.New("anything"), scrape.Other},
 	} {
@@ -303,6 +303,29 @@ func TestReason(t *testing.T) {
 			t.Errorf("%v: %s, want %s", c.err, got, c.want)
 		}
 	}
+}
+
+// Whoever counts failures asks the error itself for its reason: that of a whole turn's failures, of
+// a question's, and of one target's.
+func TestErrorsSayTheirReason(t *testing.T) {
+	says := func(what string, err error, want string) {
+		t.Helper()
+		var own interface{ Reason() string }
+		if !errors.As(err, &own) || own.Reason() != want {
+			t.Errorf("%s: %v does not say %s", what, err, want)
+		}
+	}
+	good, bad, worse := serve(t, text(`up 1`)), serve(t, status(503)), serve(t, status(404))
+	s := newScraper(t, scrape.Options{Config: pages(bad, worse)})
+	says("a turn that nobody answered", s.fails(), scrape.HTTP5xx)
+	var told *scrape.Failure
+	s = newScraper(t, scrape.Options{Config: pages(good, bad), Failed: func(f *scrape.Failure) { told = f }})
+	samples, err := s.Collect(t.Context(), s.next(tick))
+	if err != nil {
+		t.Fatal(err)
+	}
+	says("a question that nobody answered", samples[0].Err, scrape.HTTP5xx)
+	says("one target", told, scrape.HTTP5xx)
 }
 
 // Hanging targets come last in the next turn, so that they hold up one another only.

@@ -40,6 +40,13 @@ func newQuestion(plan *selectors.Plan, tick time.Duration) *question {
 // count takes the pages of one turn: found[i] is nil where a target failed, for the reason in
 // failed[i]. index is the question's place in a page.
 func (q *question) count(at time.Time, index int, found []*page, failed []error) {
+	if last := q.memory.AsOf(); !at.After(last) { // only the first turns after a restart can be as early
+		if last.Sub(at) <= remembered {
+			q.err, q.done = nil, at // counted before the restart
+			return
+		}
+		q.memory = increments.NewMemory(q.tick, q.plan.Question.Period)
+	}
 	var series []increments.Series
 	note, carried := "", false
 	for _, p := range found {

@@ -79,8 +79,7 @@ func status(code int) http.Handler {
 // hang answers when the asker has given up.
 var hang = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 
-// scraper is a source with a clock of its own: spans lie ahead of the real clock, where every one
-// is new, and no test has to wait.
+// scraper is a source with a clock of its own, and no test has to wait.
 type scraper struct {
 	*scrape.Source
 	t   *testing.T
@@ -102,7 +101,7 @@ func newScraper(t *testing.T, o scrape.Options) *scraper {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &scraper{Source: s, t: t, now: time.Now().Truncate(time.Hour).Add(2 * time.Hour)}
+	return &scraper{Source: s, t: t, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
 }
 
 func pages(targets ...*served) scrape.Config {
@@ -396,7 +395,7 @@ func TestHangingTargetCostsOnlyItself(t *testing.T) {
 	if covered(sample) != tick {
 		t.Errorf("covered %s", covered(sample))
 	}
-	if len(told) != 2 || told[0].Reason != scrape.Timeout || told[0].Error() != "target "+bad.page()+": no whole page within 50ms" {
+	if len(told) != 2 || told[0].Reason() != scrape.Timeout || told[0].Error() != "target "+bad.page()+": no whole page within 50ms" {
 		t.Errorf("told of %v", told)
 	}
 }
@@ -549,10 +548,11 @@ func TestConcurrentCollectsShareOneTurn(t *testing.T) {
 
 // The past is never held up by the present: an old span is answered while a target hangs.
 func TestPastDoesNotWaitForPresent(t *testing.T) {
-	target := serve(t, nil)
+	target := serve(t, text(`http_requests_total 10`))
 	entered := make(chan struct{})
-	target.show(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { close(entered); <-r.Context().Done() }))
 	s := newScraper(t, scrape.Options{Config: pages(target)})
+	s.turn()
+	target.show(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { close(entered); <-r.Context().Done() }))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
@@ -573,22 +573,65 @@ func TestPastDoesNotWaitForPresent(t *testing.T) {
 	}
 }
 
+// The newest end is the present, whatever the clock on the wall says; all before it is the past.
 func TestPastIsNotScraped(t *testing.T) {
 	target := serve(t, text(`http_requests_total 10`))
 	s := newScraper(t, scrape.Options{Config: pages(target)})
-	end := time.Now().Truncate(time.Hour).Add(-time.Hour)
-	sample := s.ask(slo.Span{From: end.Add(-slo.Day), To: end})
-	if target.asked.Load() != 0 || sample.Covered != nil || sample.Groups != nil || !sample.Newest.IsZero() {
-		t.Errorf("scraped %d times, answered %+v", target.asked.Load(), sample)
+	if sample := s.turn(); covered(sample) != tick || !sample.Newest.Equal(s.now) {
+		t.Errorf("the present: %+v", sample)
+	}
+	for _, ago := range []time.Duration{tick, time.Hour, 30 * slo.Day} {
+		end := s.now.Add(-ago)
+		sample := s.ask(slo.Span{From: end.Add(-slo.Day), To: end})
+		if target.asked.Load() != 1 || sample.Covered != nil || sample.Groups != nil || !sample.Newest.IsZero() {
+			t.Errorf("%s ago: scraped %d times, answered %+v", ago, target.asked.Load()-1, sample)
+		}
 	}
 }
 
-func TestPresentIsScraped(t *testing.T) {
+// A process that slept is asked for the tick it woke up in: what happened meanwhile is spread over
+// the gap, and nobody vouches for it.
+func TestSleepIsAGap(t *testing.T) {
 	target := serve(t, text(`http_requests_total 10`))
 	s := newScraper(t, scrape.Options{Config: pages(target)})
-	to := time.Now().Truncate(tick) // the last whole tick, as the loop asks
-	if sample := s.ask(slo.Span{From: to.Add(-tick), To: to}); covered(sample) != tick || !sample.Newest.Equal(to) {
+	s.turn()
+	asleep := s.now
+	target.show(text(`http_requests_total 3610`))
+	sample := s.ask(s.next(time.Hour))
+	want(t, "an hour's requests", sample, 3600, 0)
+	if sp := sample.Groups[0].Spreads; len(sp) != 1 || !sp[0].From.Equal(asleep) || !sp[0].To.Equal(s.now) || covered(sample) != tick {
 		t.Errorf("answered %+v", sample)
+	}
+}
+
+// What is remembered outlives the process. A memory from later than the present is of a clock that
+// was wrong: a little is waited for, more is forgotten, so that counting never stops for good.
+func TestRestart(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		after  time.Duration // from the last turn before the restart to the first one after it
+		counts []float64     // of the turns after it
+	}{
+		{"the next tick", tick, []float64{5, 1, 1}},
+		{"an hour later", time.Hour, []float64{5, 1, 1}},
+		{"the same tick again", 0, []float64{0, 6, 1}},
+		{"a clock that was put back by a tick", -tick, []float64{0, 0, 7}},
+		{"a clock that had been a year ahead", -365 * slo.Day, []float64{0, 1, 1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			target := serve(t, text(`http_requests_total 10`))
+			before := newScraper(t, scrape.Options{Config: pages(target), Keep: true})
+			kept := before.turn().Progress
+			if kept == nil {
+				t.Fatal("the answer carries no progress")
+			}
+			s := newScraper(t, scrape.Options{Config: pages(target), Keep: true, Progress: map[string]slo.Progress{"availability": *kept}})
+			s.now = before.now.Add(c.after - tick)
+			for i, counts := range c.counts {
+				target.show(text(fmt.Sprintf(`http_requests_total %d`, 15+i)))
+				want(t, fmt.Sprint("turn ", i+1), s.turn(), counts, 0)
+			}
+		})
 	}
 }
 

@@ -20,15 +20,15 @@ import (
 // Source scrapes targets and counts for the questions of many objectives. It is safe for
 // concurrent use: answers from memory never wait for a target.
 type Source struct {
-	name     string
-	tick     time.Duration
-	patience time.Duration // how long after its end a span is still the present
-	targets  []*target
-	fetcher  *fetcher
-	reader   *reader
-	limit    int // targets asked at the same time
-	log      *slog.Logger
-	failed   func(*Failure)
+	name    string
+	tick    time.Duration
+	targets []*target
+	fetcher *fetcher
+	reader  *reader
+	limit   int // targets asked at the same time
+	log     *slog.Logger
+	failed  func(*Failure)
+	keep    bool // answers carry what is remembered
 
 	turn chan struct{} // holds a token while a turn scrapes: it owns the targets
 
@@ -50,6 +50,12 @@ type Options struct {
 	// Failed is told of each target that failed in a turn where others answered: nobody else would
 	// hear of it. Where none answered, the failures are Collect's error. nil: not told.
 	Failed func(*Failure)
+
+	// Keep has every answer carry what is remembered after it (slo.Sample.Progress), and Progress
+	// is what such answers carried before a restart, by SLO: counters then remember for us what
+	// happened in between.
+	Keep     bool
+	Progress map[string]slo.Progress
 }
 
 // New checks the configuration and the questions. It opens no connection. Every fault is reported,
@@ -77,17 +83,23 @@ func New(o Options) (*Source, error) {
 		return nil, err
 	}
 	s := &Source{
-		name: o.Name, tick: o.Tick, patience: max(2*o.Tick, time.Minute),
+		name: o.Name, tick: o.Tick,
 		targets: targets, fetcher: fetcher, limit: c.Limits.Concurrency,
 		reader: newReader(plans, c.Job, c.Limits.Samples, increments.Lookback(o.Tick).Milliseconds()),
 		log:    o.Logger, failed: o.Failed,
-		turn: make(chan struct{}, 1),
+		turn: make(chan struct{}, 1), keep: o.Keep,
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	for _, plan := range plans {
-		s.questions = append(s.questions, newQuestion(plan, o.Tick))
+		q := newQuestion(plan, o.Tick)
+		if kept, ok := o.Progress[plan.Question.SLO]; ok {
+			if err := q.memory.Restore(kept.Names, kept.Values); err != nil {
+				return nil, fmt.Errorf("slo %s: %w", plan.Question.SLO, err)
+			}
+		}
+		s.questions = append(s.questions, q)
 	}
 	return s, nil
 }
@@ -105,8 +117,8 @@ func newPlan(q sources.Question) (*selectors.Plan, error) {
 // Name is the source's name in the configuration.
 func (s *Source) Name() string { return s.name }
 
-// Collect answers for a span that lies on whole ticks. If its end is the present, and newer than
-// all before it, every target is scraped once and the samples are booked at the span's end; else
+// Collect answers for a span that lies on whole ticks. If its end is newer than all before it, it
+// is the present: every target is scraped once and the samples are booked at the span's end; else
 // the answer is what is remembered of it. Reason tells errors and Sample.Err apart.
 func (s *Source) Collect(ctx context.Context, span slo.Span, only ...string) ([]slo.Sample, error) {
 	if span.Empty() || !s.whole(span.From) || !s.whole(span.To) {
@@ -122,7 +134,11 @@ func (s *Source) Collect(ctx context.Context, span slo.Span, only ...string) ([]
 	samples := make([]slo.Sample, 0, len(s.questions))
 	for _, q := range s.questions {
 		if len(only) == 0 || slices.Contains(only, q.plan.Question.SLO) {
-			samples = append(samples, q.answer(span))
+			sample := q.answer(span)
+			if s.keep && sample.Err == nil && span.To.Equal(q.done) {
+				sample.Progress = &slo.Progress{Names: q.memory.Names(), Values: q.memory.Values()}
+			}
+			samples = append(samples, sample)
 		}
 	}
 	return samples, nil
@@ -132,12 +148,12 @@ func (s *Source) whole(t time.Time) bool {
 	return t.Nanosecond()%int(time.Millisecond) == 0 && t.UnixMilli()%s.tick.Milliseconds() == 0
 }
 
-// due reports whether a scrape now would be the answer at a moment. It alone reads the clock: a
-// page shows the present, and nothing else can tell that the moment is past.
+// due reports whether a moment is newer than every turn: then it is the present (see the package's
+// words on time).
 func (s *Source) due(at time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.questions) > 0 && at.After(s.newest) && time.Since(at) < s.patience
+	return len(s.questions) > 0 && at.After(s.newest)
 }
 
 // scrape takes one turn: every target once. It fails when no target answers, and then nothing has
@@ -185,7 +201,7 @@ func (s *Source) pages(ctx context.Context, at time.Time) (found []*page, failed
 			g.Go(func() error {
 				p, err := s.page(ctx, t, at)
 				if err != nil {
-					failed[i] = &Failure{Target: t.String(), Reason: reason(err), Err: err}
+					failed[i] = &Failure{Target: t.String(), Why: reason(err), Err: err}
 					return nil
 				}
 				found[i] = p
@@ -218,13 +234,13 @@ func (s *Source) report(failed []error, answered bool) {
 			continue
 		}
 		if answered {
-			if t.down != failure.Reason {
-				s.log.Warn("target failed", "source", s.name, "target", failure.Target, "reason", failure.Reason, "err", failure.Err)
+			if t.down != failure.Why {
+				s.log.Warn("target failed", "source", s.name, "target", failure.Target, "reason", failure.Why, "err", failure.Err)
 			}
 			if s.failed != nil {
 				s.failed(failure)
 			}
 		}
-		t.down = failure.Reason
+		t.down = failure.Why
 	}
 }

@@ -1,0 +1,97 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/yoyu-sre/yoyu/internal/pipeline"
+	"github.com/yoyu-sre/yoyu/slo"
+	"github.com/yoyu-sre/yoyu/sources"
+	"github.com/yoyu-sre/yoyu/sources/promapi"
+	"github.com/yoyu-sre/yoyu/sources/scrape"
+)
+
+// What a scraped target's failure says of itself is what the failures are counted by, alone or
+// joined with others, however it is wrapped.
+func TestReasonsOfScrape(t *testing.T) {
+	for _, why := range scrape.Reasons {
+		if !slices.Contains(pipeline.Reasons, why) {
+			t.Errorf("%s is not counted", why)
+		}
+		one := &scrape.Failure{Target: "http://checkout:8080/metrics", Why: why, Err: errors.New("it")}
+		for _, err := range []error{one, fmt.Errorf("source pods: %w", one), errors.Join(one, errors.New("another"))} {
+			if got := pipeline.Reason(err); got != why {
+				t.Errorf("%v is counted as %s, want %s", err, got, why)
+			}
+		}
+	}
+}
+
+// The same for a Prometheus: each way in which a server fails is counted by its own word, which no
+// part of the way to the counter changes.
+func TestReasonsOfPrometheus(t *testing.T) {
+	hang := func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // only then does the server see that the asker went away
+		<-r.Context().Done()
+	}
+	says := func(code int, body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(code)
+			_, _ = w.Write([]byte(body))
+		}
+	}
+	for _, c := range []struct {
+		why    string
+		answer http.HandlerFunc // nil: nobody listens
+	}{
+		{"refused", nil},
+		{"timeout", hang},
+		{"http_4xx", says(403, "")},
+		{"http_5xx", says(500, "")},
+		{"decode", says(200, "<html>")},
+		{"partial", says(200, `{"status":"success","warnings":["a store is away"],"data":{"resultType":"matrix","result":[]}}`)},
+		{"other", says(200, `{"status":"error","errorType":"internal","error":"it"}`)},
+	} {
+		t.Run(c.why, func(t *testing.T) {
+			server := httptest.NewServer(c.answer)
+			defer server.Close()
+			if c.answer == nil {
+				server.Close()
+			}
+			settings := promapi.DefaultConfig()
+			settings.URL = server.URL
+			s, err := promapi.New(promapi.Options{Name: "prom", Config: settings, Tick: 30 * time.Second, Questions: []sources.Question{{
+				SLO: "it", Period: 30 * slo.Day,
+				Indicator: sources.Indicator{Kind: sources.Counters, Total: "requests_total", Bad: `requests_total{code="500"}`},
+			}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			patience := 5 * time.Second
+			if c.why == "timeout" {
+				patience = 50 * time.Millisecond
+			}
+			ctx, stop := context.WithTimeout(t.Context(), patience)
+			defer stop()
+			to := time.Now().Truncate(30 * time.Second)
+			samples, err := s.Collect(ctx, slo.Span{From: to.Add(-30 * time.Second), To: to})
+			if err == nil && len(samples) == 1 {
+				err = samples[0].Err
+			}
+			if err == nil {
+				t.Fatalf("answered %+v", samples)
+			}
+			if !slices.Contains(pipeline.Reasons, c.why) || promapi.Reason(err) != c.why || pipeline.Reason(err) != c.why {
+				t.Errorf("%v is %s, counted as %s, want %s", err, promapi.Reason(err), pipeline.Reason(err), c.why)
+			}
+		})
+	}
+}
