@@ -12,7 +12,7 @@ type Objective struct {
 	GroupLimit int               // groups kept apart; later ones fold into OtherGroup. 0: no limit
 	Labels     map[string]string // team, tier …: go to slo_info, never to the series
 	RunbookURL string
-	Counting   string        // "exact", or "pushdown" where the server takes increases
+	Counting   string        // "exact"; "pushdown" where the server takes increases; "expression" where it evaluates one
 	Delay      time.Duration // how far behind the clock its source's answers are complete
 	Fractional bool          // counts may be fractional by nature (promql, pushdown, native histograms)
 	ReadyRatio bool          // counts are ready-made ratios: one a tick, kept to nine digits

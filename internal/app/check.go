@@ -81,7 +81,9 @@ func (p *process) live(ctx context.Context, c *config.Config, parts *assembled, 
 		found, err := one.live(ask)
 		stop()
 		if err != nil {
-			say(from.Fault("", err.Error(), ""))
+			for _, f := range from.Faults(err) {
+				say(f)
+			}
 			bad = true
 		}
 		for _, f := range found {

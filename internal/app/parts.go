@@ -184,15 +184,13 @@ func (a *assembled) find(name, text string) (made, bool) {
 	return m, ok && m.text == text
 }
 
-// placed gives a fault of a part the place of the part in the file, unless it knows its own.
-func placed(from interface {
-	Fault(field, problem, remedy string) config.Fault
-}, err error) error {
+// placed gives the faults of a part the place of the part in the file, unless they know their own.
+func placed(from interface{ Faults(err error) config.Faults }, err error) error {
 	var faults config.Faults
 	if errors.As(err, &faults) {
 		return err
 	}
-	return config.Faults{from.Fault("", err.Error(), "")}
+	return from.Faults(err)
 }
 
 // judge completes a report: what is proposed for the workloads, and whose they are.

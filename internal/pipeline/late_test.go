@@ -22,7 +22,7 @@ func (a asleep) Enabled(context.Context, slog.Level) bool { return true }
 func (a asleep) Handle(context.Context, slog.Record) error {
 	select {
 	case a.once <- struct{}{}:
-		time.Sleep(time.Hour) // in a bubble
+		<-time.After(time.Hour)
 	default:
 	}
 	return nil
@@ -69,8 +69,7 @@ func TestSuspendedLoopAsksForThePresent(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- line.Run(ctx) }()
-		time.Sleep(time.Hour + 5*tick/2)
-		synctest.Wait()
+		pass(time.Hour + 5*tick/2)
 		stop()
 		if err := <-ended; err != nil {
 			t.Error(err)

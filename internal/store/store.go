@@ -150,6 +150,7 @@ func create(path string) error {
 	}
 	db, err := bolt.Open(fresh, 0o600, &bolt.Options{PageSize: pageSize, Timeout: lockWait, NoStatistics: true})
 	if err != nil {
+		os.Remove(fresh)
 		return err
 	}
 	err = db.Update(func(tx *bolt.Tx) error {

@@ -195,6 +195,42 @@ func TestLoadStopsWithYield(t *testing.T) {
 	}
 }
 
+// Load hands over one moment, whatever is committed while it runs: pages it has yet to read are not
+// used again before it is done.
+func TestLoadIsOneMoment(t *testing.T) {
+	s, _ := fresh(t)
+	want := contents{}
+	for i := range 200 {
+		r := put1("slots", fmt.Sprintf("%03d", i), strings.Repeat("before", 200))
+		commit(t, s, r)
+		want.apply([]Record{r})
+	}
+	got := contents{}
+	err := s.Load(func(r Record) error {
+		if len(got) == 0 {
+			done := make(chan error)
+			go func() {
+				var err error
+				for i := range 100 {
+					err = errors.Join(err, s.Commit([]Record{put1("slots", fmt.Sprintf("%03d", i*2), strings.Repeat("after!", 200)), drop("slots", fmt.Sprintf("%03d", i*2+1))}))
+				}
+				done <- err
+			}()
+			if err := <-done; err != nil {
+				return err
+			}
+		}
+		got[r.Bucket+"/"+string(r.Key)] = string(r.Value)
+		return nil
+	})
+	if err != nil || !maps.Equal(got, want) {
+		t.Errorf("%s, %v", brief(got), err)
+	}
+	if after := load(t, s); len(after) != 100 || after["slots/000"] != strings.Repeat("after!", 200) {
+		t.Error(brief(after))
+	}
+}
+
 // Records cross the sizes at which they are kept in another way, in any order, and the store always
 // holds what a map holds.
 func TestStoreIsAMap(t *testing.T) {
@@ -228,7 +264,7 @@ func TestStoreIsAMap(t *testing.T) {
 }
 
 // Three levels of slots as the engine keeps them, each with its own expiry, for 120 days: once the
-// longest level is full the file grows no more.
+// longest level is full the file grows no more, but for what the order of freed pages makes.
 func TestFileStaysBounded(t *testing.T) {
 	s, path := fresh(t)
 	s.db.NoSync = true
@@ -241,7 +277,11 @@ func TestFileStaysBounded(t *testing.T) {
 	stamp := func(d time.Duration) []byte { return fmt.Appendf(nil, "%09d", int(d/time.Second)) }
 	rng := rand.New(rand.NewPCG(3, 4))
 	var early, late, live int64
-	for now := time.Duration(0); now < 120*day; now += levels[0].slot {
+	end := 120 * day
+	if stride(2) > 1 {
+		end = 72 * day
+	}
+	for now := time.Duration(0); now < end; now += levels[0].slot {
 		var records []Record
 		for _, l := range levels {
 			if now%l.slot != 0 {
@@ -254,7 +294,7 @@ func TestFileStaysBounded(t *testing.T) {
 			}
 		}
 		commit(t, s, records...)
-		if size := s.Size(); now < 40*day {
+		if size := s.Size(); now < (31*day+end)/2 {
 			early = size
 		} else {
 			late = max(late, size)
@@ -263,16 +303,16 @@ func TestFileStaysBounded(t *testing.T) {
 	for _, l := range levels {
 		live += int64(l.keep/l.slot) * int64(l.size)
 	}
-	t.Logf("%d KB of slots, after 40 days %d KB, at most %d KB in the 80 days after", live>>10, early>>10, late>>10)
-	if late > early+growth {
-		t.Errorf("file grew from %d to %d bytes after the longest level was full", early, late)
+	t.Logf("%d KB of slots, after %d days %d KB, until day %d at most %d KB", live>>10, (31*day+end)/2/day, early>>10, end/day, late>>10)
+	if late > early+early/10 {
+		t.Errorf("file grew from %d to %d bytes long after the longest level was full", early, late)
 	}
-	if late > 2*live {
+	if late > live*3/2 {
 		t.Errorf("file is %d bytes for %d bytes of slots", late, live)
 	}
 	s.Close()
 	r, err := Verify(path, Options{})
-	if err != nil || len(r.Buckets) != 3 || r.Buckets[2].Records() != 124 {
+	if err != nil || len(r.Buckets) != 3 || r.Buckets[2].Bucket != "6h" || r.Buckets[2].Records() != 124 {
 		t.Errorf("%+v, %v", r, err)
 	}
 }

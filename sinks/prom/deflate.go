@@ -3,40 +3,76 @@ package prom
 import (
 	"cmp"
 	"encoding/binary"
+	"hash/crc32"
 	"math/bits"
 	"slices"
+	"sync"
 )
 
 // packer deflates the lines of a page (RFC 1951), which a general compressor spends most of a
 // scrape on. It knows what that one has to find out: a line is like the line before it, label by
-// label, and its number is like nothing before. So it looks for repetition in the line before
-// alone, and its codes are made once, for digits. What it cannot foresee is written out: any bytes
-// come back as they were.
+// label; where a value differs, it may be one of a while ago; and its number is like nothing
+// before. It looks for repetition nowhere else, and its codes are made once, for digits. What it
+// cannot foresee is written out: any bytes come back as they were.
 //
-// It writes one block, open until pause.
+// It writes one block, open until pause. Its memory may be used again.
 type packer struct {
-	out   []byte // len(out) bytes are complete
-	acc   uint64 // the next bits, the first lowest
-	count uint   // of bits in acc
+	text   []byte // of the page: what it may look back on, and what whoever feeds it appends
+	base   uint32 // bytes of the page before text and maxDistance, modulo 2^32
+	crc    uint32 // checksum of the page up to text[:summed]
+	summed int
+
+	out    []byte                  // len(out) bytes are complete
+	acc    uint64                  // the next bits, the first lowest
+	count  uint                    // of bits in acc
+	values [1 << recallBits]uint32 // where a value was last, by hash, from the beginning of the page
 }
+
+const recallBits = 12
 
 // begin opens the block.
 func (p *packer) begin(out []byte) {
 	p.out, p.acc, p.count = append(out, codes.head...), codes.headRest, codes.headRestCount
+	p.text, p.base, p.crc, p.summed = p.text[:0], maxDistance, 0, 0
+	p.values = [1 << recallBits]uint32{} // always too far away
+}
+
+// packers are for anyone's use, one at a time.
+var packers = sync.Pool{New: func() any { return new(packer) }}
+
+// forget drops the text that no one looks back on any more when the last line begins at before,
+// and says how much that was.
+func (p *packer) forget(before int) (dropped int) {
+	p.sum()
+	dropped = min(before, max(0, len(p.text)-maxDistance))
+	p.text = p.text[:copy(p.text, p.text[dropped:])]
+	p.base += uint32(dropped)
+	p.summed -= dropped
+	return dropped
+}
+
+func (p *packer) sum() {
+	p.crc = crc32.Update(p.crc, crc32.IEEETable, p.text[p.summed:])
+	p.summed = len(p.text)
 }
 
 // pause ends the block, and goes on to the border of a byte as RFC 1951 has it: with an empty
-// stored block. Another deflater may write on from there.
-func (p *packer) pause() []byte {
+// stored block. Another deflater may write on from there. Checksum and size are those of the text.
+func (p *packer) pause() (out []byte, crc, size uint32) {
 	p.reserve(16)
 	p.put(uint64(codes.literal[endOfBlock].bits), codes.literal[endOfBlock].count)
 	p.put(0, 3) // not the last block, stored
 	if p.count%8 > 0 {
 		p.put(0, 8-p.count%8)
 	}
-	out := append(p.out, 0, 0, 0xff, 0xff)
+	out = append(p.out, 0, 0, 0xff, 0xff)
 	p.out = nil
-	return out
+	p.sum()
+	size = p.base - maxDistance + uint32(len(p.text))
+	if cap(p.text) > 4*spill { // lines with very long labels
+		p.text = nil
+	}
+	return out, p.crc, size
 }
 
 // put writes bits. With up to 7 waiting, 57 more have room.
@@ -62,10 +98,10 @@ func (p *packer) reserve(n int) { p.out = slices.Grow(p.out, n+8) }
 // maxDistance is how far back deflate can point.
 const maxDistance = 32 << 10
 
-// line writes text[begin:], a line, by what it has in common with text[before:], which begins
-// with the line before it; before == begin where there is none.
-func (p *packer) line(text []byte, before, begin int) {
-	now, old := text[begin:], text[before:begin]
+// line writes the line text[begin:] by what it has in common with the line before it, which begins
+// at before; before == begin where there is none.
+func (p *packer) line(before, begin int) {
+	now, old := p.text[begin:], p.text[before:begin]
 	p.reserve(2 * len(now)) // a code has 15 bits at most
 	distance := begin - before
 	if distance+len(now) > maxDistance {
@@ -78,11 +114,17 @@ func (p *packer) line(text []byte, before, begin int) {
 			p.copy(n, distance+i-k)
 			i, k = i+n, k+n
 		}
-		// Beyond the difference the end of the label's value is the next chance.
+		// They differ, up to the end of a label's value.
 		end := quote(now[i:])
 		if end < 0 {
 			p.literals(now[i:])
 			return
+		}
+		if end >= 8 {
+			if n, back := p.recall(begin+i, end); n >= 6 {
+				p.copy(n, back)
+				i, end = i+n, end-n
+			}
 		}
 		p.literals(now[i : i+end])
 		i += end
@@ -97,6 +139,19 @@ func (p *packer) line(text []byte, before, begin int) {
 			i, k = i+1, k+1
 		}
 	}
+}
+
+// recall is how much of the value at a place, at least eight bytes and at most the given, was
+// there before, and how far back. It remembers the place for next time.
+func (p *packer) recall(at, most int) (n, back int) {
+	slot := &p.values[binary.LittleEndian.Uint64(p.text[at:])*0x9e3779b97f4a7c15>>(64-recallBits)]
+	here := p.base + uint32(at)
+	back = int(here - *slot)
+	*slot = here
+	if back < 1 || back > min(at, maxDistance) {
+		return 0, 0
+	}
+	return min(common(p.text[at:], p.text[at-back:at]), most), back
 }
 
 // quote is the index of the next quote.
@@ -126,13 +181,23 @@ func common(a, b []byte) int {
 
 // literals writes bytes as they are.
 func (p *packer) literals(text []byte) {
-	for len(text) >= 3 { // 45 bits at most
-		a, b, c := codes.literal[text[0]], codes.literal[text[1]], codes.literal[text[2]]
-		p.acc |= uint64(a.bits)<<p.count | uint64(b.bits)<<(p.count+a.count) | uint64(c.bits)<<(p.count+a.count+b.count)
-		p.count += a.count + b.count + c.count
-		p.flush()
+	out, acc, count := p.out[len(p.out):cap(p.out)], p.acc, p.count
+	filled := 0
+	for len(text) >= 3 { // 45 bits at most, with up to 7 that wait
+		a, b, c := &codes.literal[text[0]], &codes.literal[text[1]], &codes.literal[text[2]]
+		acc |= uint64(a.bits) << count
+		count += a.count
+		acc |= uint64(b.bits) << count
+		count += b.count
+		acc |= uint64(c.bits) << count
+		count += c.count
+		binary.LittleEndian.PutUint64(out[filled:], acc)
+		filled += int(count / 8)
+		acc >>= count &^ 7
+		count %= 8
 		text = text[3:]
 	}
+	p.out, p.acc, p.count = p.out[:len(p.out)+filled], acc, count
 	for _, c := range text {
 		p.put(uint64(codes.literal[c].bits), codes.literal[c].count)
 	}
@@ -205,10 +270,10 @@ func newCodebook() *codebook {
 			literals[i] = 700
 		case i == '.':
 			literals[i] = 120
-		case i == '"', i == 'e', i == '-', i == '+', 'a' <= i && i <= 'z':
-			literals[i] = 50
+		case i == '"', i == '}', 'a' <= i && i <= 'z':
+			literals[i] = 60
 		case ' ' <= i && i <= '~':
-			literals[i] = 10
+			literals[i] = 20
 		case i == endOfBlock:
 			literals[i] = 1
 		case i > endOfBlock && i < 265: // lengths up to 10
@@ -224,8 +289,8 @@ func newCodebook() *codebook {
 		switch {
 		case 12 <= i && i <= 15: // 65 to 256: a line
 			distances[i] = 200
-		case 10 <= i && i <= 17:
-			distances[i] = 40
+		case i >= 10:
+			distances[i] = 20
 		default:
 			distances[i] = 1
 		}

@@ -15,8 +15,6 @@ import (
 type deflater struct {
 	flate *flate.Writer
 	out   []byte
-
-	text []byte // for packers
 }
 
 // deflaters are for anyone's use, one at a time. Each holds about a megabyte.

@@ -1,7 +1,6 @@
 package prom
 
 import (
-	"hash/crc32"
 	"slices"
 	"strings"
 	"sync"
@@ -39,9 +38,8 @@ type page struct {
 // scraper alone.
 const maxPages = 16
 
-// spill is how much text comes together before its checksum is taken: little enough for a core's
-// cache.
-const spill = 64 << 10
+// spill is how much text a packer lets come together: little enough for a core's cache.
+const spill = 128 << 10
 
 // fill takes another report's numbers in. Nobody reads the snapshot meanwhile.
 func (n *snapshot) fill(l *layout, r *sinks.Report) {
@@ -114,17 +112,11 @@ func (p *page) render(l *layout, values []float64, key pageKey) {
 	p.body = to
 }
 
-// pack is render for a compressed page: no more of the plain one is there at a time than the
-// packer looks back on and a core's cache holds.
+// pack is render for a compressed page: of the plain one there is no more at a time than the
+// packer looks back on.
 func (p *page) pack(l *layout, values []float64, key pageKey) {
-	d := deflaters.Get().(*deflater)
-	defer deflaters.Put(d)
-	var (
-		w    packer
-		text = d.text[:0]
-		done uint64 // bytes of text that are gone
-		crc  uint32
-	)
+	w := packers.Get().(*packer)
+	defer packers.Put(w)
 	w.begin(p.body[:0])
 	for i := range l.families {
 		f, before := &l.families[i], -1
@@ -137,30 +129,24 @@ func (p *page) pack(l *layout, values []float64, key pageKey) {
 			if v != v {
 				continue
 			}
-			begin := len(text)
 			if before < 0 {
-				text = append(text, f.heads[key.format]...)
-				w.line(text, begin, begin)
-				begin = len(text)
-				before = begin
+				begin := len(w.text)
+				w.text = append(w.text, f.heads[key.format]...)
+				w.line(begin, begin)
+				before = len(w.text)
 			}
-			text = l.line(text, f, c, v, key.format)
-			w.line(text, before, begin)
+			begin := len(w.text)
+			w.text = l.line(w.text, f, c, v, key.format)
+			w.line(before, begin)
 			before = begin
-			if begin >= spill {
-				crc = crc32.Update(crc, crc32.IEEETable, text[:begin])
-				done += uint64(begin)
-				text = text[:copy(text, text[begin:])]
-				before = 0
+			if len(w.text) > spill {
+				before -= w.forget(before)
 			}
 		}
 	}
-	p.body, p.crc, p.size = w.pause(), crc32.Update(crc, crc32.IEEETable, text), uint32(done)+uint32(len(text))
+	p.body, p.crc, p.size = w.pause()
 	if cap(p.body) > 2*len(p.body)+spill {
 		p.body = slices.Clone(p.body)
-	}
-	if d.text = text; cap(text) > 4*spill { // lines with very long labels
-		d.text = nil
 	}
 }
 

@@ -181,23 +181,23 @@ slos:
 		}
 		return out
 	}
-	launch := func() *yoyu {
+	launch := func(looked string) *yoyu {
 		y := &yoyu{start(t, "yoyu", "--config.file="+file, "--web.listen-address="+address, "--storage.path="+data), address}
 		until(t, "the first look", func() (bool, string) {
 			text, err := get("http://" + address + "/metrics")
-			return err == nil && strings.Contains(text, "yoyu_series_baselined_total 4"), fmt.Sprint(err)
+			return err == nil && strings.Contains(text, looked) && strings.Contains(text, `yoyu_source_up{source="pods"} 1`), fmt.Sprint(err)
 		})
 		return y
 	}
 	counts := map[string]int{"/a": 0, "/b": 0, "/c": 0, "/d": 0}
 	routes(counts)
-	y := launch()
+	y := launch("yoyu_series_baselined_total 4")
 	counts["/c"], counts["/d"] = 5, 5 // these come first
 	routes(counts)
 	until(t, "two groups", func() (bool, string) { g := groups(); return g["/c"] && g["/d"], fmt.Sprint(g) })
 	y.stop()
 
-	y = launch()
+	y = launch("yoyu_series_baselined_total 0") // it remembers the counters
 	counts["/a"], counts["/b"] = 7, 7 // now others do
 	routes(counts)
 	until(t, "the rest together", func() (bool, string) { g := groups(); return g["_other"], fmt.Sprint(g) })

@@ -233,7 +233,7 @@ slos:
 
 	out, stderr, code = runYoyu(t, "backtest", "--config.file="+file, "-o", "json",
 		fmt.Sprintf("--start=%d", now.Add(-3*time.Hour).Unix()), fmt.Sprintf("--end=%d", now.Unix()), fmt.Sprintf("--at=%d", now.Unix()))
-	if code != 0 || !strings.Contains(stderr, "slo gone: not covered: ") || strings.Count(stderr, "slo gone") != 1 {
+	if code != 0 || !strings.Contains(stderr, "slo gone: not covered: ") || strings.Count(stderr, "slo gone: not covered: ") != 1 {
 		t.Errorf("backtest: exit %d, said %q; want 0 and what is not covered, once", code, stderr)
 	}
 	check("backtest", out)
