@@ -512,7 +512,7 @@ func (t *tracked) slice(r *row, span ticks, reach int64, a answered) {
 			c = r.events.total(slot.to).minus(r.events.total(slot.from))
 		}
 		c.bad = min(max(c.bad, 0), c.total)
-		if badness, counted := t.badness(c, t.covered.within(slot), width); counted {
+		if badness, counted := t.badness(c, t.covered.within(slot)); counted {
 			entries = append(entries, entry{end, counts{sliceUnit, badness}})
 		}
 	}
@@ -521,12 +521,12 @@ func (t *tracked) slice(r *row, span ticks, reach int64, a answered) {
 }
 
 // badness is what a slice counts as, in slice units; counted is false for one that is skipped.
-func (t *tracked) badness(c counts, covered, width int64) (bad int64, counted bool) {
+func (t *tracked) badness(c counts, covered int64) (bad int64, counted bool) {
 	switch {
 	case covered == 0:
 		return 0, false
 	case c.total <= 0:
-		if covered < width || t.Budgeting.Empty == EmptySkip || t.Budgeting.Empty == "" {
+		if t.Budgeting.Empty == EmptySkip || t.Budgeting.Empty == "" {
 			return 0, false
 		}
 		if t.Budgeting.Empty == EmptyBad {

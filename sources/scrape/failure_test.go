@@ -160,7 +160,9 @@ func TestFailures(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			target := serve(t, c.handler)
-			s := newScraper(t, scrape.Options{Config: pages(target)})
+			config := pages(target)
+			config.Timeout = 30 * time.Second // a whole tick: the race detector is slow with 64 MiB
+			s := newScraper(t, scrape.Options{Config: config})
 			err := s.fails()
 			if got := scrape.Reason(err); got != c.reason {
 				t.Errorf("reason %s, want %s", got, c.reason)

@@ -236,10 +236,10 @@ slos:
 	for _, s := range kept {
 		first.total, first.bad = first.total-s.total, first.bad-s.bad
 	}
+	shown := page.shown
 	page.mu.Unlock()
 
 	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 2))
-	shown := page.shown
 	for range deaths(t) / 2 {
 		y := launch()
 		pass(t, time.Duration(100+r.IntN(1400))*time.Millisecond)
