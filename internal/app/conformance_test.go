@@ -115,7 +115,7 @@ func conform(t *testing.T, dir string) {
 	if len(got.Reports) != len(want.Expect) {
 		t.Fatalf("%d reports, want %d", len(got.Reports), len(want.Expect))
 	}
-	tick := tickOf(t, dir)
+	tick := tickIn(t, dir)
 	checks := 0
 	for i, e := range want.Expect {
 		for _, es := range e.SLOs {
@@ -187,7 +187,7 @@ func conform(t *testing.T, dir string) {
 	}
 }
 
-func tickOf(t *testing.T, dir string) time.Duration {
+func tickIn(t *testing.T, dir string) time.Duration {
 	c, err := loadConfig(&process{log: slogDiscard}, filepath.Join(dir, "config.yaml"))
 	if err != nil {
 		t.Fatal(err)

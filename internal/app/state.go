@@ -264,7 +264,7 @@ func addState(k *kingpin.Application, p *process) (string, func(context.Context)
 		file := filepath.Join(*dir, stateFile)
 		switch *verb {
 		case "verify":
-			report, err := store.Verify(file, store.Options{Describe: describe(0)})
+			report, err := store.Verify(file, store.Options{Describe: describe(tickOf(file))})
 			if err != nil {
 				return err
 			}
@@ -276,40 +276,36 @@ func addState(k *kingpin.Application, p *process) (string, func(context.Context)
 	}
 }
 
-// dump prints what a file holds.
-func (p *process) dump(file string) error {
-	if _, err := os.Stat(file); err != nil {
-		return err
-	}
-	s, err := store.Open(file, store.Options{Logger: p.log})
-	if err != nil {
-		return err
-	}
-	out := json.NewEncoder(p.stdout)
+// tickOf is the tick that a file was counted with; a second where it cannot say.
+func tickOf(file string) time.Duration {
 	tick := time.Second
-	err = s.Load(func(r store.Record) error {
+	_, _ = store.Read(file, store.Options{}, func(r store.Record) error { // who reads it next says what is wrong
 		if t, ok := slo.RecordedTick(slo.Record(r)); ok {
 			tick = t
 		}
 		return nil
 	})
-	if err == nil {
-		err = s.Load(func(r store.Record) error {
-			line := struct {
-				Bucket string      `json:"bucket"`
-				About  string      `json:"about"`
-				Bytes  int         `json:"bytes"`
-				Cells  []slo.Cell  `json:"cells,omitempty"`
-				Value  interface{} `json:"value,omitempty"`
-			}{Bucket: r.Bucket, About: describe(tick)(r.Bucket, r.Key), Bytes: len(r.Value)}
-			line.Cells = slo.Cells(slo.Record(r))
-			if json.Valid(r.Value) && len(r.Value) > 0 && r.Value[0] == '{' {
-				line.Value = json.RawMessage(bytes.Clone(r.Value))
-			}
-			return out.Encode(line)
-		})
-	}
-	return errors.Join(err, s.Close())
+	return tick
+}
+
+// dump prints what a file holds, also what is whole in a damaged one.
+func (p *process) dump(file string) error {
+	out := json.NewEncoder(p.stdout)
+	about := describe(tickOf(file))
+	_, err := store.Read(file, store.Options{Describe: about}, func(r store.Record) error {
+		line := struct {
+			Bucket string          `json:"bucket"`
+			About  string          `json:"about"`
+			Bytes  int             `json:"bytes"`
+			Cells  []slo.Cell      `json:"cells,omitempty"`
+			Value  json.RawMessage `json:"value,omitempty"`
+		}{Bucket: r.Bucket, About: about(r.Bucket, r.Key), Bytes: len(r.Value), Cells: slo.Cells(slo.Record(r))}
+		if len(r.Value) > 0 && r.Value[0] == '{' && json.Valid(r.Value) {
+			line.Value = bytes.Clone(r.Value)
+		}
+		return out.Encode(line)
+	})
+	return err
 }
 
 // backup copies a file whole, or not at all.

@@ -39,9 +39,9 @@ func smallStore(t testing.TB) *small {
 	for tick := range 6 {
 		var records []Record
 		for i := range 40 {
-			records = append(records, put1("slots", fmt.Sprintf("%02d:%02d", tick, i), strings.Repeat(fmt.Sprint(tick), 30+i)))
+			records = append(records, set("slots", fmt.Sprintf("%02d:%02d", tick, i), strings.Repeat(fmt.Sprint(tick), 30+i)))
 		}
-		records = append(records, put1("progress", "prom", fmt.Sprint(tick)), put1("large", "dictionary", strings.Repeat(fmt.Sprint(tick), large)))
+		records = append(records, set("progress", "prom", fmt.Sprint(tick)), set("large", "dictionary", strings.Repeat(fmt.Sprint(tick), large)))
 		if tick > 3 {
 			for i := range 40 {
 				records = append(records, drop("slots", fmt.Sprintf("%02d:%02d", tick-4, i)))
@@ -101,7 +101,10 @@ func (m *small) onDisk() (contents, bool, error) {
 
 // stride thins out what takes long under the race detector and with -short.
 func stride(n int) int {
-	if testing.Short() || underRace {
+	switch {
+	case underRace:
+		return 5 * n
+	case testing.Short():
 		return n
 	}
 	return 1
@@ -242,7 +245,7 @@ func TestLostWrites(t *testing.T) {
 	s, path := fresh(t)
 	var files [][]byte
 	for i := range 12 {
-		commit(t, s, put1("slots", "now", fmt.Sprint(i)))
+		commit(t, s, set("slots", "now", fmt.Sprint(i)))
 		file, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -293,7 +296,7 @@ func TestRolledBackGoesOn(t *testing.T) {
 	}
 	expect(t, s, m.previous)
 	for i := range 3 {
-		r := put1("slots", fmt.Sprint("after ", i), "again")
+		r := set("slots", fmt.Sprint("after ", i), "again")
 		commit(t, s, r)
 		m.previous.apply([]Record{r})
 		expect(t, s, m.previous)
@@ -454,7 +457,7 @@ func TestGoldenFormat1(t *testing.T) {
 	}
 	s := open(t, path)
 	expect(t, s, want)
-	commit(t, s, put1("slots", "new", "1"), drop("slots", "\x00\x00\x00\x03"))
+	commit(t, s, set("slots", "new", "1"), drop("slots", "\x00\x00\x00\x03"))
 	delete(want, "slots/\x00\x00\x00\x03")
 	want["slots/new"] = "1"
 	expect(t, s, want)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -70,10 +72,10 @@ func TestDiskFull(t *testing.T) {
 	for cycle := range 60 {
 		var records []Record
 		for i := range 3 + cycle {
-			records = append(records, put1("slots", fmt.Sprintf("%03d", i), strings.Repeat(fmt.Sprintf("%03d", cycle), 1000+rng.IntN(3)*9000)))
+			records = append(records, set("slots", fmt.Sprintf("%03d", i), strings.Repeat(fmt.Sprintf("%03d", cycle), 1000+rng.IntN(3)*9000)))
 		}
 		if cycle%5 == 4 {
-			records = append(records, put1("slots", "large", strings.Repeat(fmt.Sprint(cycle%10), 100_000+cycle*3000)))
+			records = append(records, set("slots", "large", strings.Repeat(fmt.Sprint(cycle%10), 100_000+cycle*3000)))
 		}
 		free := fill(t, ballast, cycle%20*pageSize)
 		if err := s.Commit(records); err == nil {
@@ -152,7 +154,7 @@ func TestReadOnly(t *testing.T) {
 	}
 	path := filepath.Join(dir, "state.db")
 	s := open(t, path)
-	commit(t, s, put1("slots", "a", "1"))
+	commit(t, s, set("slots", "a", "1"))
 	s.Close()
 	remount := func(flags uintptr) {
 		if err := syscall.Mount("none", dir, "tmpfs", syscall.MS_REMOUNT|flags, "size=8m"); err != nil {
@@ -169,14 +171,14 @@ func TestReadOnly(t *testing.T) {
 	s = open(t, path)
 	for range 3 {
 		expect(t, s, contents{"slots/a": "1"})
-		fails(t, s, syscall.EROFS, "the file system is read-only", put1("slots", "b", "2"))
+		fails(t, s, syscall.EROFS, "the file system is read-only", set("slots", "b", "2"))
 	}
 	var copied strings.Builder
 	if err := s.Backup(&copied); err != nil || copied.Len() == 0 {
 		t.Error("backup:", err)
 	}
 	remount(0)
-	commit(t, s, put1("slots", "b", "2"))
+	commit(t, s, set("slots", "b", "2"))
 	expect(t, s, contents{"slots/a": "1", "slots/b": "2"})
 	s.Close()
 	expect(t, open(t, path), contents{"slots/a": "1", "slots/b": "2"})
@@ -203,11 +205,11 @@ func TestFileSizeLimit(t *testing.T) {
 	s := open(t, path)
 	want := contents{}
 	for i := range 10 {
-		small := put1("slots", fmt.Sprint(i), "1")
+		small := set("slots", fmt.Sprint(i), "1")
 		commit(t, s, small)
 		want.apply([]Record{small})
 		limit(uint64(s.Size()) + 7*pageSize)
-		big := put1("slots", fmt.Sprint("big ", i), strings.Repeat(fmt.Sprint(i), 2*growth))
+		big := set("slots", fmt.Sprint("big ", i), strings.Repeat(fmt.Sprint(i), 2*growth))
 		fails(t, s, syscall.EFBIG, "the file may not grow any further (limit of the process or of the file system)", big)
 		expect(t, s, want)
 		limit(was.Cur)
@@ -239,12 +241,12 @@ func TestInputOutputError(t *testing.T) {
 	s, path := fresh(t)
 	want := contents{}
 	for i := range 8 { // leaves free pages, so that the next commit need not grow the file
-		r := put1("slots", fmt.Sprint(i%3), strings.Repeat("x", 5000))
+		r := set("slots", fmt.Sprint(i%3), strings.Repeat("x", 5000))
 		commit(t, s, r)
 		want.apply([]Record{r})
 	}
 	for i := range 3 {
-		r := put1("slots", fmt.Sprint(i), strings.Repeat("y", 5000))
+		r := set("slots", fmt.Sprint(i), strings.Repeat("y", 5000))
 		swap(t, s.handle, nowhere, os.O_RDWR)
 		fails(t, s, syscall.EIO, "the disk reports an input/output error", r)
 		expect(t, s, want)
@@ -273,7 +275,7 @@ func TestLastSyncFails(t *testing.T) {
 	s, path := fresh(t)
 	want := contents{}
 	for i := range 12 {
-		r := put1("slots", fmt.Sprint(i%4), strings.Repeat(fmt.Sprint(i), 3000))
+		r := set("slots", fmt.Sprint(i%4), strings.Repeat(fmt.Sprint(i), 3000))
 		s.afterCommit = func() error { return os.NewSyscallError("fdatasync", syscall.EIO) }
 		if i%2 == 1 {
 			swap(t, s.file, path, os.O_RDONLY) // the way back fails too
@@ -282,7 +284,7 @@ func TestLastSyncFails(t *testing.T) {
 		s.afterCommit = nil
 		expect(t, s, want)
 		if i%3 == 0 {
-			again := put1("slots", "other", fmt.Sprint(i))
+			again := set("slots", "other", fmt.Sprint(i))
 			commit(t, s, again)
 			want.apply([]Record{again})
 			expect(t, s, want)
@@ -314,7 +316,7 @@ func TestChangedFromOutside(t *testing.T) {
 	s, path := fresh(t)
 	want := contents{}
 	for i := range 50 {
-		r := put1("slots", fmt.Sprintf("%02d", i), strings.Repeat("x", 3000))
+		r := set("slots", fmt.Sprintf("%02d", i), strings.Repeat("x", 3000))
 		commit(t, s, r)
 		want.apply([]Record{r})
 	}
@@ -332,7 +334,7 @@ func TestChangedFromOutside(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	next := put1("slots", "00", "next")
+	next := set("slots", "00", "next")
 	damaged := func(what string) {
 		t.Helper()
 		if err := s.Commit([]Record{next}); !errors.As(err, new(*Damage)) {
@@ -377,6 +379,23 @@ func TestChangedFromOutside(t *testing.T) {
 	}
 	damaged("spoilt")
 	damaged("still spoilt")
+	backup := slices.Clone(whole) // somebody writes another file over it: that one is left alone
+	for i := range 2 {
+		var m slot
+		copy(m[:], whole[i*pageSize:])
+		m = m.as(i, 1000+uint64(i))
+		copy(backup[i*pageSize:], m[:])
+	}
+	if _, err := f.WriteAt(backup, 0); err != nil {
+		t.Fatal(err)
+	}
+	s.undo = true // as after a failed last sync
+	if err := s.Commit([]Record{next}); !errors.As(err, new(*Damage)) || !strings.Contains(err.Error(), "from outside") {
+		t.Errorf("another file's bytes: %v", err)
+	}
+	if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now[:len(backup)], backup) {
+		t.Error("another file's bytes were changed", err)
+	}
 	restore()
 	expect(t, s, want)
 	commit(t, s, next)
@@ -387,17 +406,17 @@ func TestChangedFromOutside(t *testing.T) {
 // A commit into a file that was deleted would be gone with the process.
 func TestRemovedWhileOpen(t *testing.T) {
 	s, path := fresh(t)
-	commit(t, s, put1("slots", "a", "1"))
+	commit(t, s, set("slots", "a", "1"))
 	want := load(t, s)
 	aside := path + ".aside"
 	if err := os.Rename(path, aside); err != nil {
 		t.Fatal(err)
 	}
-	fails(t, s, os.ErrNotExist, "gone while it was in use", put1("slots", "b", "2"))
+	fails(t, s, os.ErrNotExist, "gone while it was in use", set("slots", "b", "2"))
 	if err := os.WriteFile(path, []byte("another"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Commit([]Record{put1("slots", "b", "2")}); err == nil || !strings.Contains(err.Error(), "replaced by another file") {
+	if err := s.Commit([]Record{set("slots", "b", "2")}); err == nil || !strings.Contains(err.Error(), "replaced by another file") {
 		t.Error(err)
 	}
 	if got, err := os.ReadFile(path); err != nil || string(got) != "another" {
@@ -409,7 +428,7 @@ func TestRemovedWhileOpen(t *testing.T) {
 	if got := load(t, s); !maps.Equal(got, want) {
 		t.Error(brief(got))
 	}
-	commit(t, s, put1("slots", "b", "2"))
+	commit(t, s, set("slots", "b", "2"))
 	expect(t, s, contents{"slots/a": "1", "slots/b": "2"})
 }
 

@@ -52,8 +52,8 @@ func killedCommits(t *testing.T, path string) {
 	for {
 		n++
 		err := s.Commit([]Record{
-			put1("slots", fmt.Sprintf("%08d", n), slotOf(n)),
-			put1("progress", "n", fmt.Sprint(n)),
+			set("slots", fmt.Sprintf("%08d", n), slotOf(n)),
+			set("progress", "n", fmt.Sprint(n)),
 			drop("slots", fmt.Sprintf("%08d", n-keptSlots)),
 		})
 		if err != nil {
@@ -134,7 +134,7 @@ func TestKilled(t *testing.T) {
 func TestTwoProcesses(t *testing.T) {
 	if path, ok := inChild(t); ok {
 		s := open(t, path)
-		commit(t, s, put1("slots", "a", "of the child"))
+		commit(t, s, set("slots", "a", "of the child"))
 		fmt.Println("open")
 		io.Copy(io.Discard, os.Stdin)
 		return

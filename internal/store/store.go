@@ -512,6 +512,9 @@ func (s *Store) undoMeta() error {
 		if slots[i] == s.slots[i] {
 			continue
 		}
+		if m, err := slots[i].parse(); err == nil && m.txid != s.meta.txid+1 || slots[1-i] != s.slots[1-i] {
+			return s.damaged(errors.New("file was changed from outside")) // not by the failed transaction
+		}
 		if _, err := s.file.WriteAt(s.slots[i][:], int64(i)*pageSize); err != nil {
 			return plain(s.path, err)
 		}

@@ -32,9 +32,9 @@ func (c contents) apply(records []Record) {
 	}
 }
 
-// put is a record to write, drop one to delete.
-func put1(bucket, key, value string) Record { return Record{bucket, []byte(key), []byte(value)} }
-func drop(bucket, key string) Record        { return Record{bucket, []byte(key), nil} }
+// set is a record to write, drop one to delete.
+func set(bucket, key, value string) Record { return Record{bucket, []byte(key), []byte(value)} }
+func drop(bucket, key string) Record       { return Record{bucket, []byte(key), nil} }
 
 func open(t testing.TB, path string) *Store {
 	t.Helper()
@@ -108,8 +108,8 @@ func TestReopen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "new", "folder", "state.db")
 	s := open(t, path)
 	expect(t, s, contents{})
-	commit(t, s, put1("slots", "10:00", "12/3"), put1("slots", "10:01", ""), put1("progress", "prom", "10:02"))
-	commit(t, s, put1("slots", "10:00", "13/3"), drop("slots", "9:00"), put1("slots", "b", "1"), drop("slots", "b"), drop("nowhere", "x"))
+	commit(t, s, set("slots", "10:00", "12/3"), set("slots", "10:01", ""), set("progress", "prom", "10:02"))
+	commit(t, s, set("slots", "10:00", "13/3"), drop("slots", "9:00"), set("slots", "b", "1"), drop("slots", "b"), drop("nowhere", "x"))
 	want := contents{"slots/10:00": "13/3", "slots/10:01": "", "progress/prom": "10:02"}
 	expect(t, s, want)
 	if err := s.Close(); err != nil {
@@ -118,7 +118,7 @@ func TestReopen(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error("second Close:", err)
 	}
-	if err := s.Commit([]Record{put1("a", "b", "c")}); !errors.Is(err, ErrClosed) {
+	if err := s.Commit([]Record{set("a", "b", "c")}); !errors.Is(err, ErrClosed) {
 		t.Error("Commit after Close:", err)
 	}
 	if err := s.Load(func(Record) error { return nil }); !errors.Is(err, ErrClosed) {
@@ -144,7 +144,7 @@ func TestReopen(t *testing.T) {
 
 func TestNilDeletesAndEmptyStays(t *testing.T) {
 	s, _ := fresh(t)
-	commit(t, s, Record{"b", []byte("empty"), []byte{}}, put1("b", "gone", "x"))
+	commit(t, s, Record{"b", []byte("empty"), []byte{}}, set("b", "gone", "x"))
 	commit(t, s, Record{"b", []byte("gone"), nil})
 	err := s.Load(func(r Record) error {
 		if string(r.Key) != "empty" || r.Value == nil || len(r.Value) != 0 {
@@ -159,30 +159,30 @@ func TestNilDeletesAndEmptyStays(t *testing.T) {
 
 func TestCommitAllOrNone(t *testing.T) {
 	s, _ := fresh(t)
-	commit(t, s, put1("slots", "a", "1"))
+	commit(t, s, set("slots", "a", "1"))
 	for _, c := range []struct {
 		name string
 		bad  Record
 	}{
-		{"no bucket", put1("", "k", "v")},
-		{"the store's own bucket", put1("\x00yoyu", "format", "9")},
-		{"no key", put1("slots", "", "v")},
-		{"a key too long", put1("slots", strings.Repeat("k", maxKey+1), "v")},
-		{"a bucket too long", put1(strings.Repeat("b", maxKey+1), "k", "v")},
+		{"no bucket", set("", "k", "v")},
+		{"the store's own bucket", set("\x00yoyu", "format", "9")},
+		{"no key", set("slots", "", "v")},
+		{"a key too long", set("slots", strings.Repeat("k", maxKey+1), "v")},
+		{"a bucket too long", set(strings.Repeat("b", maxKey+1), "k", "v")},
 	} {
-		if err := s.Commit([]Record{put1("slots", "b", "2"), c.bad, drop("slots", "a")}); err == nil {
+		if err := s.Commit([]Record{set("slots", "b", "2"), c.bad, drop("slots", "a")}); err == nil {
 			t.Error(c.name, "was committed")
 		}
 	}
 	expect(t, s, contents{"slots/a": "1"})
-	commit(t, s, put1("slots", strings.Repeat("k", maxKey), "long"))
-	commit(t, s, drop("slots", strings.Repeat("k", maxKey)), put1("slots", "b", "2"))
+	commit(t, s, set("slots", strings.Repeat("k", maxKey), "long"))
+	commit(t, s, drop("slots", strings.Repeat("k", maxKey)), set("slots", "b", "2"))
 	expect(t, s, contents{"slots/a": "1", "slots/b": "2"})
 }
 
 func TestLoadStopsWithYield(t *testing.T) {
 	s, _ := fresh(t)
-	commit(t, s, put1("a", "1", "x"), put1("a", "2", "x"), put1("b", "1", "x"))
+	commit(t, s, set("a", "1", "x"), set("a", "2", "x"), set("b", "1", "x"))
 	enough, n := errors.New("enough"), 0
 	err := s.Load(func(Record) error {
 		if n++; n == 2 {
@@ -201,7 +201,7 @@ func TestLoadIsOneMoment(t *testing.T) {
 	s, _ := fresh(t)
 	want := contents{}
 	for i := range 200 {
-		r := put1("slots", fmt.Sprintf("%03d", i), strings.Repeat("before", 200))
+		r := set("slots", fmt.Sprintf("%03d", i), strings.Repeat("before", 200))
 		commit(t, s, r)
 		want.apply([]Record{r})
 	}
@@ -212,7 +212,7 @@ func TestLoadIsOneMoment(t *testing.T) {
 			go func() {
 				var err error
 				for i := range 100 {
-					err = errors.Join(err, s.Commit([]Record{put1("slots", fmt.Sprintf("%03d", i*2), strings.Repeat("after!", 200)), drop("slots", fmt.Sprintf("%03d", i*2+1))}))
+					err = errors.Join(err, s.Commit([]Record{set("slots", fmt.Sprintf("%03d", i*2), strings.Repeat("after!", 200)), drop("slots", fmt.Sprintf("%03d", i*2+1))}))
 				}
 				done <- err
 			}()
@@ -319,7 +319,7 @@ func TestFileStaysBounded(t *testing.T) {
 
 func TestBackupWhileRunning(t *testing.T) {
 	s, path := fresh(t)
-	commit(t, s, put1("progress", "n", "0"))
+	commit(t, s, set("progress", "n", "0"))
 	stop, done := make(chan struct{}), make(chan error)
 	go func() {
 		for n := 1; ; n++ {
@@ -330,7 +330,7 @@ func TestBackupWhileRunning(t *testing.T) {
 			default:
 			}
 			value := strings.Repeat(fmt.Sprintf("%06d", n), 20_000)
-			if err := s.Commit([]Record{put1("slots", fmt.Sprintf("%06d", n%9), value), put1("progress", "n", fmt.Sprint(n))}); err != nil {
+			if err := s.Commit([]Record{set("slots", fmt.Sprintf("%06d", n%9), value), set("progress", "n", fmt.Sprint(n))}); err != nil {
 				done <- err
 				return
 			}
@@ -374,7 +374,7 @@ func TestBackupWhileRunning(t *testing.T) {
 			t.Error("the damaged meta page of a backup went unnoticed")
 		}
 		expect(t, b, before)
-		commit(t, b, put1("more", "a", "b"))
+		commit(t, b, set("more", "a", "b"))
 		before["more/a"] = "b"
 		expect(t, b, before)
 		b.Close()
@@ -409,7 +409,7 @@ func TestManyAtOnce(t *testing.T) {
 	for g := range 3 {
 		wg.Go(func() {
 			for i := range 40 {
-				if err := s.Commit([]Record{put1(fmt.Sprint("g", g), fmt.Sprintf("%03d", i), strings.Repeat("x", i*3000))}); err != nil {
+				if err := s.Commit([]Record{set(fmt.Sprint("g", g), fmt.Sprintf("%03d", i), strings.Repeat("x", i*3000))}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -490,7 +490,7 @@ func TestHalfMadeFile(t *testing.T) {
 
 func TestQuarantine(t *testing.T) {
 	s, path := fresh(t)
-	commit(t, s, put1("slots", "a", "1"))
+	commit(t, s, set("slots", "a", "1"))
 	if _, err := Quarantine(path, time.Unix(0, 0)); !errors.As(err, new(*LockedError)) {
 		t.Error("a file in use was put aside:", err)
 	}

@@ -1,7 +1,6 @@
 package prom
 
 import (
-	"cmp"
 	"encoding/binary"
 	"hash/crc32"
 	"math/bits"
@@ -349,25 +348,27 @@ func lengthOf(symbol int) (low int, extra uint) {
 
 // sizes are the bits of a Huffman code for weighted symbols.
 func sizes(weights []int) []int {
-	type node struct {
-		weight  int
-		symbols []int
-	}
-	nodes := make([]node, len(weights))
-	for i, w := range weights {
-		nodes[i] = node{w, []int{i}}
-	}
-	out := make([]int, len(weights))
-	for len(nodes) > 1 {
-		slices.SortStableFunc(nodes, func(a, b node) int { return cmp.Compare(b.weight, a.weight) })
-		a, b := nodes[len(nodes)-1], nodes[len(nodes)-2]
-		joined := node{a.weight + b.weight, slices.Concat(a.symbols, b.symbols)}
-		for _, s := range joined.symbols {
-			out[s]++
+	parent := make([]int, len(weights), 2*len(weights)) // 0: none yet
+	weights = slices.Clone(weights)
+	least := func() (found int) {
+		found = -1
+		for i, w := range weights {
+			if parent[i] == 0 && (found < 0 || w < weights[found]) {
+				found = i
+			}
 		}
-		nodes = append(nodes[:len(nodes)-2], joined)
+		parent[found] = len(weights) // the next node
+		return found
 	}
-	return out
+	for range len(weights) - 1 {
+		a, b := least(), least()
+		weights, parent = append(weights, weights[a]+weights[b]), append(parent, 0)
+	}
+	out := make([]int, len(parent))
+	for i := len(parent) - 2; i >= 0; i-- {
+		out[i] = out[parent[i]] + 1
+	}
+	return out[:(len(parent)+1)/2]
 }
 
 // canonical are the codes that RFC 1951, 3.2.2, gives to sizes, their first bit lowest.

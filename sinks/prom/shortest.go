@@ -91,22 +91,24 @@ var powersOfTen = newPowersOfTen()
 
 func newPowersOfTen() *[mostPower - leastPower + 1]power {
 	table := new([mostPower - leastPower + 1]power)
-	mask := new(big.Int).SetUint64(math.MaxUint64)
-	keep := func(e int, floor *big.Int) {
-		up := new(big.Int).Add(floor, big.NewInt(1))
-		table[e-leastPower] = power{new(big.Int).Rsh(up, 64).Uint64(), new(big.Int).And(up, mask).Uint64()}
+	// The first 128 bits; those of 10^e, e ≥ 0, are all for small e, and then the rest are zeros.
+	keep := func(e int, of *big.Int) {
+		var first [16]byte
+		of.FillBytes(first[:])
+		low, carry := bits.Add64(binary.BigEndian.Uint64(first[8:]), 1, 0)
+		table[e-leastPower] = power{binary.BigEndian.Uint64(first[:8]) + carry, low}
 	}
-	ten, p := big.NewInt(10), big.NewInt(1)
+	ten, p, one, shifted := big.NewInt(10), big.NewInt(1), big.NewInt(1), new(big.Int)
 	for e := 0; e <= mostPower; e++ {
 		if size := p.BitLen(); size <= 128 {
-			keep(e, new(big.Int).Lsh(p, uint(128-size)))
+			keep(e, shifted.Lsh(p, uint(128-size)))
 		} else {
-			keep(e, new(big.Int).Rsh(p, uint(size-128)))
+			keep(e, shifted.Rsh(p, uint(size-128)))
 		}
-		if e > 0 && -e >= leastPower { // 2^n/10^e has 128 bits for this n, since 10^e is no power of two
-			keep(-e, new(big.Int).Quo(new(big.Int).Lsh(big.NewInt(1), uint(127+p.BitLen())), p))
+		if e > 0 && -e >= leastPower { // 10^e is no power of two, so 2^n/10^e has 128 bits for this n
+			keep(-e, shifted.Quo(shifted.Lsh(one, uint(127+p.BitLen())), p))
 		}
-		p = new(big.Int).Mul(p, ten)
+		p.Mul(p, ten)
 	}
 	return table
 }

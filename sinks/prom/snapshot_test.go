@@ -143,9 +143,9 @@ func TestMemory(t *testing.T) {
 		}
 		return s.held()
 	}
-	large, small := sinktest.Large(500), sinktest.Large(10)
+	large, small := sinktest.Large(300), sinktest.Large(10)
 	steady := ticks(3, large, "", "gzip")
-	if later := ticks(20, large, "", "gzip"); later > steady {
+	if later := ticks(10, large, "", "gzip"); later > steady {
 		t.Errorf("%d bytes are held, %d were at first", later, steady)
 	}
 	if some := ticks(4, large, "gzip"); some > steady/4 {
@@ -195,5 +195,28 @@ func TestLayoutStays(t *testing.T) {
 	}
 	if s.layout != before {
 		t.Error("numbers changed, and the labels were prepared anew")
+	}
+}
+
+// A tick and its first scrape, of either kind, take the memory of the ticks before.
+func TestAllocations(t *testing.T) {
+	s, r := New(Options{}), sinktest.Large(100)
+	for _, key := range []pageKey{{}, {compressed: true}, {format: openMetrics, compressed: true}} {
+		tick := func() {
+			if err := s.Write(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+			n := s.newest()
+			n.page(key)
+			s.release(n)
+		}
+		for range 4 {
+			tick()
+		}
+		if allocs := testing.AllocsPerRun(20, tick); allocs > 10 {
+			t.Errorf("%+v: %v allocations, want at most 10", key, allocs)
+		} else {
+			t.Logf("%+v: %v allocations", key, allocs)
+		}
 	}
 }

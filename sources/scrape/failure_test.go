@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/yoyu-sre/yoyu/sources"
 	"github.com/yoyu-sre/yoyu/sources/scrape"

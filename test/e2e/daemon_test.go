@@ -198,7 +198,7 @@ slos:
 	y.stop()
 
 	y = launch("yoyu_series_baselined_total 0") // it remembers the counters
-	counts["/a"], counts["/b"] = 7, 7 // now others do
+	counts["/a"], counts["/b"] = 7, 7           // now others do
 	routes(counts)
 	until(t, "the rest together", func() (bool, string) { g := groups(); return g["_other"], fmt.Sprint(g) })
 	if g := groups(); g["/a"] || g["/b"] || !g["/c"] || !g["/d"] {

@@ -1,0 +1,107 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Two daemons do not share a state, a damaged one is refused with the way on, and taking that way
+// keeps the damaged file.
+func TestStateIsGuarded(t *testing.T) {
+	target, page := pod(t)
+	page.Store("requests_total{code=\"200\"} 100\n")
+	data := filepath.Join(t.TempDir(), "data")
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	config := fmt.Sprintf(`
+tick: 1s
+sources: [{name: pods, type: scrape, targets: ["http://%s/metrics"]}]
+defaults: {source: pods, period: 2h}
+slos:
+  - name: it
+    service: shop
+    objective: 99
+    indicator: {counters: {total: 'requests_total', bad: 'requests_total{code="500"}'}}
+`, target)
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := func(address string, more ...string) *yoyu {
+		return &yoyu{start(t, "yoyu", append([]string{"run", "--config.file=" + file, "--web.listen-address=" + address, "--storage.path=" + data}, more...)...), address}
+	}
+	ready := func(y *yoyu) {
+		t.Helper()
+		until(t, "yoyu", func() (bool, string) {
+			_, err := get("http://" + y.address + "/-/ready")
+			return err == nil, fmt.Sprint(err)
+		})
+	}
+	first := run(freeAddress(t))
+	ready(first)
+	page.Store("requests_total{code=\"200\"} 150\n")
+	until(t, "fifty requests", func() (bool, string) {
+		w := first.slo("it").Windows["1h"]
+		return w.Total == 50, fmt.Sprint(w)
+	})
+	_, stderr, code := runYoyu(t, "run", "--config.file="+file, "--web.listen-address="+freeAddress(t), "--storage.path="+data)
+	if code != 1 || !strings.Contains(stderr, filepath.Join(data, "yoyu.db")) || !strings.Contains(stderr, fmt.Sprint(first.cmd.Process.Pid)) {
+		t.Errorf("a second daemon: exit %d, said %q; want 1, the file and process %d", code, stderr, first.cmd.Process.Pid)
+	}
+	first.stop()
+
+	out, stderr, code := runYoyu(t, "state", "verify", "--storage.path="+data)
+	if code != 0 || !strings.Contains(out, "slots") {
+		t.Errorf("state verify: exit %d: %s%s", code, out, stderr)
+	}
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	if _, stderr, code := runYoyu(t, "state", "backup", "--to="+copied, "--storage.path="+data); code != 0 {
+		t.Errorf("state backup: exit %d: %s", code, stderr)
+	}
+
+	state := filepath.Join(data, "yoyu.db")
+	text, err := os.ReadFile(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(text, []byte(`"slo":"it"`)) // in the record of a row
+	if at < 0 {
+		t.Fatal("the state does not name the SLO")
+	}
+	text[at+7] ^= 1
+	if err := os.WriteFile(state, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"run", "--config.file=" + file, "--web.listen-address=" + freeAddress(t), "--storage.path=" + data},
+		{"state", "verify", "--storage.path=" + data},
+	} {
+		_, stderr, code := runYoyu(t, args...)
+		if code != 1 || !strings.Contains(stderr, state) || !strings.Contains(stderr, "--storage.on-corruption=quarantine") {
+			t.Errorf("%s of a damaged state: exit %d, said %q", args[0], code, stderr)
+		}
+	}
+	again := run(freeAddress(t), "--storage.on-corruption=quarantine")
+	ready(again)
+	if w := again.slo("it").Windows["1h"]; w.Total != 0 {
+		t.Errorf("after the quarantine: %+v, want nothing", w)
+	}
+	moved, err := filepath.Glob(filepath.Join(data, "yoyu.db.damaged-*"))
+	if err != nil || len(moved) != 1 {
+		t.Errorf("moved aside: %v %v", moved, err)
+	}
+	again.stop()
+
+	// The backup is a state of its own.
+	if err := os.Rename(copied, state); err != nil {
+		t.Fatal(err)
+	}
+	restored := run(freeAddress(t))
+	ready(restored)
+	if w := restored.slo("it").Windows["1h"]; w.Total != 50 {
+		t.Errorf("from the backup: %+v, want 50 events", w)
+	}
+	restored.stop()
+}
