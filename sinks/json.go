@@ -174,11 +174,14 @@ func (ws *JSONWindows) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// NewJSON copies a report into what is written of it.
+// NewJSON copies a report into what is written of it: one entry for each SLO or group. A grouped
+// SLO that has no group yet has none.
 func NewJSON(r *Report) JSONReport {
-	out := JSONReport{Time: r.Time.UTC(), SLOs: make([]JSONSLO, len(r.SLOs))}
+	out := JSONReport{Time: r.Time.UTC(), SLOs: make([]JSONSLO, 0, len(r.SLOs))}
 	for i := range r.SLOs {
-		out.SLOs[i] = newJSONSLO(&r.SLOs[i])
+		if !r.SLOs[i].NoGroup {
+			out.SLOs = append(out.SLOs, newJSONSLO(&r.SLOs[i]))
+		}
 	}
 	return out
 }

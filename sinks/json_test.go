@@ -155,3 +155,11 @@ func read(t *testing.T, r *sinks.Report) sinks.JSONDocument {
 	}
 	return doc
 }
+
+// A grouped SLO without a group is no entry: it has no labels to be told by.
+func TestJSONWithoutGroups(t *testing.T) {
+	r := &sinks.Report{SLOs: []slo.Status{{Objective: &slo.Objective{Name: "it", GroupBy: []string{"route"}}, NoGroup: true}}}
+	if got := sinks.NewJSON(r).SLOs; got == nil || len(got) != 0 {
+		t.Errorf("%+v, want an empty list", got)
+	}
+}
