@@ -608,7 +608,7 @@ func (e *Engine) Horizon(name string) time.Duration {
 }
 
 // Count is what the budget counted in a span, for one group: exact while the ledger knows both
-// edges, interpolated where it is older. Zero for what it does not know.
+// edges, between the known ticks nearest to them where it is older. Zero for what it does not know.
 func (e *Engine) Count(name string, labels []string, span Span) (total, bad float64) {
 	t := e.byName[name]
 	if t == nil {
