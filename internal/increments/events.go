@@ -50,37 +50,3 @@ func (m *Memory) Events(span slo.Span, series []Series, bad func(v float64) bool
 	m.forget(to)
 	return answer
 }
-
-// Bucket is one bucket of a native histogram: Count observations in (Lower, Upper].
-type Bucket struct {
-	Lower, Upper float64
-	Count        float64
-}
-
-// Below is the number of a native histogram's observations at or below a threshold. Inside the
-// bucket that holds the threshold it interpolates as Prometheus' histogram_fraction does: on a
-// logarithmic scale where the bucket does not touch zero, linearly where it does.
-func Below(buckets []Bucket, threshold float64) float64 {
-	below := 0.0
-	for _, b := range buckets {
-		switch {
-		case b.Upper <= threshold:
-			below += b.Count
-		case b.Lower < threshold:
-			below += b.Count * share(b, threshold)
-		}
-	}
-	return below
-}
-
-func share(b Bucket, threshold float64) float64 {
-	switch {
-	case math.IsInf(b.Lower, 0) || math.IsInf(b.Upper, 0):
-		return 0 // nobody knows where in an endless bucket the observations lie
-	case b.Lower > 0:
-		return (math.Log2(threshold) - math.Log2(b.Lower)) / (math.Log2(b.Upper) - math.Log2(b.Lower))
-	case b.Upper < 0:
-		return 1 - (math.Log2(-threshold)-math.Log2(-b.Upper))/(math.Log2(-b.Lower)-math.Log2(-b.Upper))
-	}
-	return (threshold - b.Lower) / (b.Upper - b.Lower)
-}

@@ -57,6 +57,12 @@ func (m *Memory) Len() int { return len(m.last) }
 // the source asks the outside system for its last sample and hands it to Recall.
 func (m *Memory) Knows(key string) bool { _, ok := m.last[key]; return ok }
 
+// Last is the last value that is remembered of a series; ok is false where there is none.
+func (m *Memory) Last(key string) (p Point, ok bool) {
+	p, ok = m.last[key]
+	return p, ok
+}
+
 // Recall hands over a sample of a series that lies before the spans still to count.
 func (m *Memory) Recall(s Series, p Point) {
 	if math.IsNaN(p.V) {

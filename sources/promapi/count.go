@@ -553,8 +553,8 @@ func (c *cursor) belowPoints(p *placed, threshold float64) (count, below []incre
 		if known && h.t <= prev.t || math.IsNaN(h.count) {
 			continue
 		}
-		h.below = increments.Below(positive(h.buckets), threshold)
-		if known && h.count >= prev.count && h.below < prev.below && !sameLayout(prev.buckets, h.buckets) {
+		h.below = increments.Below(increments.Positive(h.buckets), threshold)
+		if known && h.count >= prev.count && h.below < prev.below && !increments.SameLayout(prev.buckets, h.buckets) {
 			h.below = prev.below
 		}
 		count = append(count, increments.Point{T: h.t, V: h.count})
@@ -565,36 +565,6 @@ func (c *cursor) belowPoints(p *placed, threshold float64) (count, below []incre
 		c.native[p.Key] = prev
 	}
 	return count, below
-}
-
-// positive narrows the zero bucket of a histogram without negative observations to its upper half,
-// as Prometheus does: a duration is never below zero.
-func positive(buckets []increments.Bucket) []increments.Bucket {
-	for i, b := range buckets {
-		if b.Upper <= 0 {
-			return buckets
-		}
-		if b.Lower < 0 && !math.IsInf(b.Lower, -1) {
-			out := slices.Clone(buckets)
-			out[i].Lower = 0
-			return out
-		}
-	}
-	return buckets
-}
-
-// sameLayout reports whether the buckets that two samples share have the same bounds.
-func sameLayout(a, b []increments.Bucket) bool {
-	upper := make(map[float64]float64, len(a))
-	for _, bucket := range a {
-		upper[bucket.Lower] = bucket.Upper
-	}
-	for _, bucket := range b {
-		if u, ok := upper[bucket.Lower]; ok && u != bucket.Upper {
-			return false
-		}
-	}
-	return true
 }
 
 // strike takes out of an answer every tick for which a histogram without the bound spoke: its

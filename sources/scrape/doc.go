@@ -48,5 +48,9 @@
 // over. Created timestamps (OpenMetrics, _created) and process_start_time_seconds tell a restart
 // and a birth. A bound le is always written as OpenMetrics writes it: le="1.0", never le="1".
 //
+// A target is asked for text, or for protobuf first where a question is about latency: native
+// histograms are in no text. Of a histogram that comes in both shapes the classic buckets answer
+// where the threshold is one of their bounds, exactly; else the native ones do, interpolated.
+//
 // State between turns is one increments.Memory a question, and the answers of two hours.
 package scrape

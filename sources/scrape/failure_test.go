@@ -42,7 +42,7 @@ func TestBrokenPages(t *testing.T) {
 		{"HTML called text", plain, "<!doctype html>\n<p>Sign in\n", `line 1: expected a valid start token, got "<" ("INVALID") while parsing: "<"`},
 		{"HTML", "text/html; charset=utf-8", "<!doctype html>", `Content-Type "text/html; charset=utf-8" is no format of metrics that was asked for`},
 		{"JSON", "application/json", "{}", `Content-Type "application/json" is no format of metrics that was asked for`},
-		{"protobuf", "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited", "\x01", `Content-Type "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited" is no format of metrics that was asked for`},
+		{"protobuf that was cut", "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited", "\x01", `metric family 0 (): insufficient length of buffer, expected at least 2 bytes, got 1 bytes`},
 		{"OpenMetrics of tomorrow", "application/openmetrics-text; version=2.0.0", "# EOF\n", `Content-Type "application/openmetrics-text; version=2.0.0" is no format of metrics that was asked for`},
 		{"a Content-Type that is none", "text/", "a 1\n", `Content-Type "text/" cannot be read`},
 		{"OpenMetrics without its end", open, "# TYPE http_requests counter\nhttp_requests_total 1\n", `line 2: data does not end with # EOF`},

@@ -22,6 +22,15 @@ const accept = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;
 	"text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4," +
 	"text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
 
+// acceptNative asks for the protobuf format before all others: native histograms are in no text.
+const acceptNative = protobuf + ";proto=" + family + ";encoding=delimited;escaping=allow-utf-8;q=0.7," + accept
+
+// The one message that pages in protobuf are made of.
+const (
+	protobuf = "application/vnd.google.protobuf"
+	family   = "io.prometheus.client.MetricFamily"
+)
+
 // maxRedirects is how often a target may send us on within its host.
 const maxRedirects = 5
 
@@ -30,9 +39,12 @@ type fetcher struct {
 	client  *http.Client
 	timeout time.Duration // for one page, from dialling to its last byte
 	limit   int64         // bytes of a page, packed or unpacked
+	accept  string        // the formats asked for
 }
 
-func newFetcher(name string, c Config) (*fetcher, error) {
+// newFetcher makes a fetcher; native says that a question may need native histograms. Others are
+// asked for as text, which every target speaks and a person can read.
+func newFetcher(name string, c Config, native bool) (*fetcher, error) {
 	client, err := config.NewClientFromConfig(c.HTTP, name, config.WithUserAgent("yoyu"))
 	if err != nil {
 		return nil, err
@@ -40,7 +52,11 @@ func newFetcher(name string, c Config) (*fetcher, error) {
 	if c.HTTP.FollowRedirects {
 		client.CheckRedirect = sameHost
 	}
-	return &fetcher{client: client, timeout: c.Timeout, limit: int64(c.Limits.BodyBytes)}, nil
+	f := &fetcher{client: client, timeout: c.Timeout, limit: int64(c.Limits.BodyBytes), accept: accept}
+	if native {
+		f.accept = acceptNative
+	}
+	return f, nil
 }
 
 // sameHost follows redirects within the host and port that was configured, and from http to https
@@ -90,7 +106,7 @@ func (f *fetcher) get(ctx context.Context, t *target) (body []byte, contentType 
 	if err != nil {
 		return nil, "", plain(err)
 	}
-	req.Header.Set("Accept", accept)
+	req.Header.Set("Accept", f.accept)
 	req.Header.Set("Accept-Encoding", "gzip")
 	req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", strconv.FormatFloat(f.timeout.Seconds(), 'f', -1, 64))
 	resp, err := f.client.Do(req)

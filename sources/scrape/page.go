@@ -28,9 +28,10 @@ type page struct {
 
 // part is what one question takes from a page.
 type part struct {
-	series []increments.Series
-	bounds selectors.Bounds // of classic histograms; nil for other questions
-	fault  string           // why the question cannot be counted from this page; "" when it can
+	series  []increments.Series
+	natives map[string]native // by family, which is also the key of its count; nil without native histograms
+	bounds  selectors.Bounds  // of classic histograms; nil for other questions
+	fault   string            // why the question cannot be counted from this page; "" when it can
 }
 
 // reader reads pages for the questions of a source. It never changes, so pages are read side by side.
@@ -80,6 +81,9 @@ func base(name string) string {
 
 // read reads a page that was booked at a moment, in ms. It is refused whole when any of it is broken.
 func (r *reader) read(body []byte, contentType string, t *target, at int64) (*page, error) {
+	if isProtobuf(contentType) {
+		return r.readProtobuf(body, contentType, t, at)
+	}
 	parser, open, err := r.parser(body, contentType)
 	if err != nil {
 		return nil, &fault{Parse, err}
@@ -93,7 +97,7 @@ func (r *reader) read(body []byte, contentType string, t *target, at int64) (*pa
 	}
 
 	p := &page{parts: make([]part, len(r.plans))}
-	in := reading{reader: r, page: p, target: t, at: at, builder: labels.NewBuilder(labels.EmptyLabels()), lines: map[string]int{}}
+	in := r.reading(p, t, at)
 	in.created = open && bytes.Contains(body, []byte("_created"))
 	next := 0 // where the entry after the last whole one begins
 	for {
@@ -130,7 +134,11 @@ func (r *reader) read(body []byte, contentType string, t *target, at int64) (*pa
 		if p.samples++; p.samples > r.samples {
 			return nil, &fault{SampleLimit, fmt.Errorf("more than %d samples (limits.samples)", r.samples)}
 		}
-		if err := in.sample(parser, here); err != nil {
+		name := bytes.TrimLeft(text, " \t")
+		if i := bytes.IndexAny(name, "{ \t"); i > 0 {
+			name = name[:i]
+		}
+		if err := in.sample(parser, string(name), here, 0); err != nil {
 			var twice *duplicate
 			if errors.As(err, &twice) {
 				err = fmt.Errorf("%s stands on line %d already", twice.key, line(body, twice.first))
@@ -141,6 +149,11 @@ func (r *reader) read(body []byte, contentType string, t *target, at int64) (*pa
 	in.bear()
 	in.judge()
 	return p, nil
+}
+
+// reading begins a page.
+func (r *reader) reading(p *page, t *target, at int64) *reading {
+	return &reading{reader: r, page: p, target: t, at: at, builder: labels.NewBuilder(labels.EmptyLabels()), lines: map[string]int{}}
 }
 
 // parser chooses the format. Prometheus refuses a page without a Content-Type; by hand written
@@ -206,17 +219,14 @@ type reading struct {
 // waiter is a series of a part.
 type waiter struct{ part, series int }
 
-// sample takes the parser's present sample where it concerns a question.
-func (in *reading) sample(parser textparse.Parser, here int) error {
-	text, stamp, value := parser.Series()
-	name := bytes.TrimLeft(text, " \t")
-	if i := bytes.IndexAny(name, "{ \t"); i > 0 {
-		name = name[:i]
-	}
-	quoted := bytes.HasPrefix(name, []byte{'{'}) // {"a name in UTF-8", …}
-	questions := in.names[string(name)]
-	created := in.created && (in.births[string(name)] || len(in.nameless) > 0 || quoted)
-	if len(questions) == 0 && len(in.nameless) == 0 && !quoted && !created && string(name) != processStart {
+// sample takes the parser's present sample where it concerns a question. start is its created time
+// in ms where the format says it with the sample; 0 where it does not.
+func (in *reading) sample(parser textparse.Parser, name string, here int, start int64) error {
+	_, stamp, value := parser.Series()
+	quoted := strings.HasPrefix(name, "{") // {"a name in UTF-8", …}
+	questions := in.names[name]
+	created := in.created && (in.births[name] || len(in.nameless) > 0 || quoted)
+	if len(questions) == 0 && len(in.nameless) == 0 && !quoted && !created && name != processStart {
 		return nil
 	}
 
@@ -273,7 +283,7 @@ func (in *reading) sample(parser textparse.Parser, here int) error {
 				key := in.birth(own)
 				in.waiting[key] = append(in.waiting[key], waiter{i, len(part.series)})
 			}
-			s.Points = []increments.Point{{T: in.at, V: value}}
+			s.Points = []increments.Point{{T: in.at, V: value, Start: start}}
 			in.tell(&s)
 			part.series = append(part.series, s)
 		}
@@ -341,10 +351,12 @@ func (in *reading) judge() {
 		if question.Indicator.Kind != sources.Latency {
 			continue
 		}
+		part.shape(question.Indicator.Below)
 		part.fault = part.bounds.Fault(question.Indicator.Below)
 		for _, s := range part.series {
 			family, _, _ := strings.Cut(s.Family, "\xff")
-			if _, ok := part.bounds[family]; !ok && part.fault == "" {
+			_, classic := part.bounds[family]
+			if _, ok := part.natives[s.Family]; !ok && !classic && part.fault == "" {
 				// Counted all the same, a summary would have nothing but bad events.
 				part.fault = fmt.Sprintf("%s has no buckets: a summary is no histogram", family)
 			}

@@ -28,6 +28,9 @@ func FuzzPage(f *testing.F) {
 		{open, "# TYPE d histogram\nd_bucket{le=\"1.0\"} 1\nd_bucket{le=\"+Inf\"} 1\nd_count 1\nd_sum 1\nd_created 1e9\n# EOF"},
 		{open, "http_requests_total 1\n"},
 		{"text/html", "<html>\n"},
+		{protobufType, nativePage(f)},
+		{protobufType, "\xff\xff\xff\xff\x0f"},
+		{protobufType, "\x03\x0a\x01d"},
 	} {
 		f.Add(seed.contentType, []byte(seed.page))
 	}

@@ -2,6 +2,7 @@ package scrape
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -21,9 +22,10 @@ type question struct {
 	plan    *selectors.Plan
 	tick    time.Duration
 	memory  *increments.Memory
-	answers []answer  // by time, of the last two hours
-	done    time.Time // newest turn that was answered; zero before the first
-	err     error     // why a turn after done was not
+	answers []answer                       // by time, of the last two hours
+	done    time.Time                      // newest turn that was answered; zero before the first
+	err     error                          // why a turn after done was not
+	layouts map[string][]increments.Bucket // of native histograms when they were last seen, by family
 }
 
 // answer is what one turn said. Its samples were all booked at one moment.
@@ -57,6 +59,7 @@ func (q *question) count(at time.Time, index int, found []*page, failed []error)
 		if note == "" {
 			note = part.fault
 		}
+		q.settle(part)
 		for _, s := range part.series {
 			carried = carried || s.Role&increments.Total != 0
 			if p.started != 0 {
@@ -74,6 +77,7 @@ func (q *question) count(at time.Time, index int, found []*page, failed []error)
 	if note == "" { // else the memory waits where it is: what comes after the fault is an increase across it
 		out.Answer = q.take(q.span(at), series)
 	}
+	maps.DeleteFunc(q.layouts, func(family string, _ []increments.Bucket) bool { return !q.memory.Knows(family) })
 	q.answers = append(q.answers, out)
 	for len(q.answers) > 0 && !q.answers[0].at.After(at.Add(-remembered)) {
 		q.answers = slices.Delete(q.answers, 0, 1)

@@ -78,7 +78,8 @@ func New(o Options) (*Source, error) {
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	fetcher, err := newFetcher(o.Name, c)
+	native := slices.ContainsFunc(plans, func(p *selectors.Plan) bool { return p.Question.Indicator.Kind == sources.Latency })
+	fetcher, err := newFetcher(o.Name, c, native)
 	if err != nil {
 		return nil, err
 	}
