@@ -294,7 +294,6 @@ func (t *tracked) observe(s *Sample, span ticks, e *Engine) {
 			r.events.advance(t.head)
 			continue
 		}
-		before := r.seen(e.watching, tickMs)
 		for key, h := range r.held {
 			if span.from < h.at {
 				delete(r.held, key) // what it was taken from is revised
@@ -309,6 +308,8 @@ func (t *tracked) observe(s *Sample, span ticks, e *Engine) {
 		for _, sp := range a.spreads {
 			reach = min(reach, floorDiv(sp.from, tickMs))
 		}
+		seen := t.watches(r, min(reach, touched.from), floorDiv(e.watching, tickMs))
+		before := seen()
 		r.events.put(span.from, span.to, a.entries, a.spreads)
 		if a.lastHit > r.lastHit {
 			r.lastHit = a.lastHit
@@ -316,17 +317,22 @@ func (t *tracked) observe(s *Sample, span ticks, e *Engine) {
 		if t.Budgeting.Slices() {
 			t.slice(r, span, reach, a)
 		}
-		after := r.seen(e.watching, tickMs)
+		after := seen()
 		r.total += max(0, after.total-before.total)
 		r.bad += max(0, min(after.bad-before.bad, after.total-before.total))
 	}
 }
 
-// seen is what the budget counts since watching began: what is put for the time before moves both
-// ends and leaves it alone.
-func (r *row) seen(watching, tickMs int64) counts {
-	l := r.budget
-	return l.now.minus(l.total(max(floorDiv(watching, tickMs), l.head-l.grid.horizon)))
+// watches is how to see what the budget has counted since watching began, before and after an
+// answer that reaches back to a tick. What lies wholly after that moment moves the newest total by
+// just as much. Else both looks are taken from the same old moment: what is put for the time before
+// it moves both ends and leaves the difference alone.
+func (t *tracked) watches(r *row, reach, watching int64) func() counts {
+	if reach >= watching {
+		return func() counts { return r.budget.now }
+	}
+	base := max(watching, t.head-t.grid.horizon)
+	return func() counts { return r.budget.now.minus(r.budget.total(base)) }
 }
 
 // start places an objective in time, at the first answer it gets.

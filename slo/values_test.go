@@ -275,3 +275,23 @@ func BenchmarkEngine(b *testing.B) {
 		})
 	}
 }
+
+// The counters go on rising for as long as there is traffic, also when watching began longer ago
+// than the longest window.
+func TestCountersOutliveThePeriod(t *testing.T) {
+	const tick = 5 * time.Minute
+	e := engine(t, tick, objective(t, "99.9", slo.RollingPeriod(slo.Day)))
+	e.Watch(began)
+	now, last := began, 0.0
+	for n := 1.0; now.Before(began.Add(10 * slo.Day)); n++ {
+		now = now.Add(tick)
+		observe(t, e, slo.Sample{SLO: "it", Span: slo.Span{From: now.Add(-tick), To: now}, Groups: []slo.GroupSample{{
+			Increments: []slo.Increment{{At: now, Total: n, Bad: 1}},
+		}}})
+		s := e.Evaluate(now)[0]
+		if s.EventsTotal != last+n || s.BadEventsTotal != n {
+			t.Fatalf("after %s: %v events, %v bad, want %v and %v", now.Sub(began), s.EventsTotal, s.BadEventsTotal, last+n, n)
+		}
+		last = s.EventsTotal
+	}
+}

@@ -62,6 +62,8 @@ type Pipeline struct {
 	said      said
 	running   sync.WaitGroup
 	began     time.Time // the first tick
+	latest    time.Time // the newest moment of a turn that was believed
+	doubts    int       // turns since then that were not
 }
 
 // live is how much of the past a tick asks for when it is not known: the exact windows. Older
@@ -142,11 +144,16 @@ type outlet struct {
 // that are not done: a share of the tick, and never long.
 func (p *Pipeline) grace() time.Duration { return min(p.Engine.Tick()*2/5, 5*time.Second) }
 
-// Tick is one turn at now: ask, put, evaluate, write. It never reads the clock, so ticking through
+// Tick is one turn at now: ask, put, evaluate, write. A turn that no source believes in does nothing
+// (see believes). It never reads the clock, so ticking through
 // the past is a backtest. It returns the context's error once ctx has ended.
 func (p *Pipeline) Tick(ctx context.Context, now time.Time) error {
 	if p.began.IsZero() {
 		p.began = now
+	}
+	if !p.believes(ctx, now) {
+		p.Metrics.missed(1)
+		return ctx.Err()
 	}
 	p.collect(ctx, now)
 	if err := ctx.Err(); err != nil {
