@@ -36,6 +36,7 @@ type serving struct {
 	lifecycle   bool
 	storage     string
 	corruption  string
+	look        time.Duration // how often the configuration's files are looked at; 0: never
 }
 
 func (s *serving) flags(c *kingpin.CmdClause, storage string) {
@@ -52,7 +53,12 @@ func addRun(k *kingpin.Application, p *process) (string, func(context.Context) e
 	file := c.Flag("config.file", "Configuration file.").Default("config.yaml").String()
 	var s serving
 	s.flags(c, "data/")
+	c.Flag("config.auto-reload-interval", "How often the configuration's files are looked at; when they have changed they are read again. 0: only on SIGHUP and /-/reload.").
+		Default("30s").DurationVar(&s.look)
 	return "run", func(ctx context.Context) error {
+		if s.look < 0 {
+			return fmt.Errorf("--config.auto-reload-interval=%s: must not be negative; 0 turns it off", s.look)
+		}
 		d, err := newDaemon(p, s, func() (*config.Config, error) { return loadConfig(p, *file) })
 		if err != nil {
 			return err
@@ -85,6 +91,7 @@ type daemon struct {
 	face     *web.Server
 	state    *state
 	reload   reloads
+	seen     stamp // of the files as they were last read
 
 	started func(address string)                        // told once the address is open; nil: nobody
 	past    func(e *slo.Engine, c *config.Config) error // fills the windows before the first tick; nil: nothing to fill
@@ -173,6 +180,7 @@ func (d *daemon) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.seen = stampOf(c)
 	d.reload.ok.Set(1)
 	d.reload.when.SetToCurrentTime()
 	engine.Watch(time.Now())
@@ -237,11 +245,28 @@ func (d *daemon) turn(ctx context.Context, engine *slo.Engine, c *config.Config,
 	for _, w := range d.shortRetention(running, c, now) {
 		d.log.Warn(w)
 	}
+	seen, looks := d.seen, (<-chan time.Time)(nil)
+	if seen != (stamp{}) && d.look > 0 {
+		ticker := time.NewTicker(d.look)
+		defer ticker.Stop()
+		looks = ticker.C
+	}
 	for {
 		select {
 		case err := <-ended:
 			halt()
 			return nil, err
+		case <-looks:
+			latest := stampOf(c)
+			if latest == seen {
+				continue
+			}
+			seen = latest // one that is refused is refused once
+			if again, err := d.reread(now, c.Tick); err == nil {
+				halt()
+				<-ended
+				return d.takeOver(again, now), nil
+			}
 		case <-hangup:
 			if again, err := d.reread(now, c.Tick); err == nil {
 				halt()
@@ -275,6 +300,7 @@ func (d *daemon) reread(now *assembled, tick time.Duration) (*next, error) {
 		d.log.Error("configuration refused, the present one goes on", "err", err)
 		return nil, err
 	}
+	d.seen = stampOf(c)
 	d.reload.ok.Set(1)
 	d.reload.when.SetToCurrentTime()
 	d.log.Info("configuration read again")

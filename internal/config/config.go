@@ -32,6 +32,7 @@ type Config struct {
 	Rightsizing Rightsizing
 
 	Files    []string // every file that was read, the configuration itself first
+	Globs    []string // where files are looked for besides: slo_files, from the configuration's folder
 	Warnings Faults   // what loads, but can never work or is doubtful
 
 	policies []policy         // as written, for YAML and Variant
@@ -541,6 +542,7 @@ func (l *loader) readFiles(name string, v value) {
 		if !filepath.IsAbs(pattern) {
 			pattern = filepath.Join(filepath.Dir(name), pattern)
 		}
+		l.config.Globs = append(l.config.Globs, pattern)
 		files, err := l.match(pattern)
 		if err != nil {
 			glob.fault(glob.quoted()+" is not a pattern of file names", "write it like slos/*.yaml")

@@ -70,7 +70,7 @@ slos:
 	}
 	write(config("99", ""))
 	page.Store("requests_total{code=\"200\"} 100\n")
-	y := &yoyu{start(t, "yoyu", "--config.file="+file, "--web.listen-address="+address, "--web.enable-lifecycle", "--storage.path="+filepath.Join(dir, "data")), address}
+	y := &yoyu{start(t, "yoyu", "--config.file="+file, "--web.listen-address="+address, "--web.enable-lifecycle", "--config.auto-reload-interval=1s", "--storage.path="+filepath.Join(dir, "data")), address}
 	counts := func(what string, want float64) {
 		t.Helper()
 		until(t, what, func() (bool, string) {
@@ -120,6 +120,10 @@ slos:
 		w := y.slo("it").Windows["1h"]
 		return w.Total >= 25 && w.Bad == 5, fmt.Sprintf("%+v", w)
 	})
+
+	// So does the file alone, in its own time.
+	write(config("94", ""))
+	metric(`slo_objective_ratio{service="shop",slo="it"} 0.94`)
 
 	// SIGHUP does the same.
 	write(config("96", ""))
