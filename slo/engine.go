@@ -3,6 +3,7 @@ package slo
 import (
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -34,6 +35,7 @@ type tracked struct {
 	note    string
 	clamped int64
 	policy  []compiled
+	judged  int64 // newest tick at which the alerts were looked at; 0 before the first
 }
 
 // row is one group's budget.
@@ -46,7 +48,8 @@ type row struct {
 	bad     int64
 	lastHit int64 // tick of the last event; 0 before the first
 
-	held map[pairKey]held // pairs that keep their state while a window is without coverage
+	held  map[pairKey]held // pairs that keep their state while a window is without coverage
+	since map[int]int64    // by severity: first tick of the run in which it fires
 }
 
 // pairKey is a pair of windows by its place in the policy.
@@ -131,6 +134,7 @@ func unitOf(o Objective) float64 {
 }
 
 func (t *tracked) configure(o Objective, tick time.Duration) {
+	alike := t.Target == o.Target && reflect.DeepEqual(t.Policy, o.Policy) // it does not notice
 	t.Objective = o
 	horizon := max(o.Period.Longest(), 3*Day)
 	for _, s := range o.Policy.Severities {
@@ -151,8 +155,11 @@ func (t *tracked) configure(o Objective, tick time.Duration) {
 		t.grid = &g
 	}
 	t.policy = compile(o)
-	for _, r := range t.rows {
-		r.held = nil // another policy has other pairs
+	if !alike {
+		t.judged = 0
+		for _, r := range t.rows {
+			r.held, r.since = nil, nil // another policy has other pairs
+		}
 	}
 	if len(o.GroupBy) == 0 {
 		t.row(nil)

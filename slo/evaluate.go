@@ -47,6 +47,7 @@ func (e *Engine) Evaluate(now time.Time) []Status {
 			bare.NoGroup = true
 			out = append(out, bare)
 		}
+		t.judged = t.head
 	}
 	return out
 }
@@ -130,7 +131,11 @@ func (t *tracked) status(o *Objective, r *row, e *Engine) Status {
 		s.Budget.RemainingRatio = 1 - whole.Bad/s.Budget.Allowed
 	}
 	for i := range t.policy {
-		s.Alerts = append(s.Alerts, t.alert(r, i))
+		a := t.alert(r, i)
+		if tick := t.began(r, i, a.Firing); a.Firing {
+			a.Since = e.timeOf(tick)
+		}
+		s.Alerts = append(s.Alerts, a)
 	}
 	s.Budget.Exhaustion = t.exhaustion(r, s.Budget.RemainingRatio)
 	return s
@@ -210,6 +215,47 @@ func (t *tracked) alert(r *row, severity int) Alert {
 		a.Pairs = append(a.Pairs, status)
 	}
 	return a
+}
+
+// began notes and says since when a severity fires. Of the ticks that nobody looked at, the counts
+// tell, for a day at most: a daemon that was away finds the start it would have seen, to the tick
+// for the last hour, and to 0.4 % of its age before.
+func (t *tracked) began(r *row, severity int, firing bool) int64 {
+	if !firing {
+		delete(r.since, severity)
+		return 0
+	}
+	first := t.head
+	oldest := max(t.judged, t.head-int64(Day/t.grid.tick))
+	for first-1 > oldest && t.fired(r, severity, first-1) {
+		first--
+	}
+	if since, ok := r.since[severity]; ok && first-1 <= t.judged {
+		return since
+	}
+	if r.since == nil {
+		r.since = map[int]int64{}
+	}
+	r.since[severity] = first
+	return first
+}
+
+// fired reports whether a severity fired at a tick of the past, as pair would have said it then.
+func (t *tracked) fired(r *row, severity int, at int64) bool {
+	s := &t.policy[severity]
+	for i, p := range s.Pairs {
+		long, short := int64(p.Long/t.grid.tick), max(int64(p.Short/t.grid.tick), 1)
+		then, ok := t.covered.newest(at)
+		if then = min(then+short-1, at); !ok || at-then > long {
+			continue
+		}
+		inLong, inShort := t.counted(r, then-long, then), t.counted(r, then-short, then)
+		if exceeds(inLong.bad, inLong.total, s.num[i], s.den[i]) && exceeds(inShort.bad, inShort.total, s.num[i], s.den[i]) &&
+			t.guard(inLong, float64(s.num[i])/float64(max(s.den[i], 1))) {
+			return true
+		}
+	}
+	return false
 }
 
 // pair is the state of one pair of windows now or, while one of them is without coverage, at the

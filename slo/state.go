@@ -307,6 +307,15 @@ type objectiveRecord struct {
 	Spreads []spreadRecord   `json:"spreads,omitempty"`
 	Folded  map[string]int64 `json:"folded,omitempty"`
 	Held    []heldRecord     `json:"held,omitempty"`
+	Firing  []firingRecord   `json:"firing,omitempty"`
+	Judged  int64            `json:"judged,omitempty"` // 1 + head − tick at which alerts were last looked at; 0 before the first
+}
+
+// firingRecord is since when a severity fires: that it does is always worked out from counts.
+type firingRecord struct {
+	Group    string `json:"group"`
+	Severity int    `json:"severity"`
+	Since    int64  `json:"since"`
 }
 
 // heldRecord is a pair that keeps its state during an outage: counts of total and bad.
@@ -358,10 +367,22 @@ func (t *tracked) signature() signature {
 		for k, pair := range t.rows[key].held {
 			sum += maphash.Comparable(signatureSeed, k) ^ maphash.Comparable(signatureSeed, pair)
 		}
+		for severity, since := range t.rows[key].since {
+			sum += maphash.Comparable(signatureSeed, [2]int64{int64(severity), since})
+		}
 		maphash.WriteComparable(&h, sum)
 	}
+	maphash.WriteComparable(&h, t.unjudged())
 	s.spans = h.Sum64()
 	return s
+}
+
+// unjudged is objectiveRecord.Judged.
+func (t *tracked) unjudged() int64 {
+	if t.judged == 0 {
+		return 0
+	}
+	return 1 + t.head - t.judged
 }
 
 var signatureSeed = maphash.MakeSeed()
@@ -387,6 +408,12 @@ func (t *tracked) encode() []byte {
 			r.Held = append(r.Held, heldRecord{
 				key, k.severity, k.pair, h.at, [2]int64{h.long.total, h.long.bad}, [2]int64{h.short.total, h.short.bad},
 			})
+		}
+	}
+	r.Judged = t.unjudged()
+	for _, key := range t.keys {
+		for _, severity := range slices.Sorted(maps.Keys(t.rows[key].since)) {
+			r.Firing = append(r.Firing, firingRecord{key, severity, t.rows[key].since[severity]})
 		}
 	}
 	text, err := json.Marshal(r)
@@ -559,6 +586,17 @@ func (t *tracked) restore(o objectiveRecord) {
 			})
 		}
 	}
+	if o.Judged > 0 {
+		t.judged = t.head + 1 - o.Judged
+	}
+	for _, f := range o.Firing {
+		if r := t.rows[f.Group]; r != nil {
+			if r.since == nil {
+				r.since = map[int]int64{}
+			}
+			r.since[f.Severity] = f.Since
+		}
+	}
 	for _, h := range o.Held {
 		if r := t.rows[h.Group]; r != nil {
 			if r.held == nil {
@@ -662,6 +700,18 @@ func (in *restoring) walk(ledgers map[uint32]*ledger) error {
 				}
 				if coarse >= 0 {
 					l.totals[coarse] = l.now
+				}
+			}
+			// Where a coarse slot reaches into the ticks, those are told from its end.
+			back := map[uint32]counts{}
+			for tick := k - 1; tick > k-step && head-tick < g.fine; tick-- {
+				if err := eachCell(in.slots[slotID{0, tick + 1}], func(c Cell) {
+					back[c.Row] = back[c.Row].plus(counts{c.Total, c.Bad})
+				}); err != nil {
+					return fmt.Errorf("state: %s: %w", DescribeRecord(in.engine.tick, slotBucket, slotKey(0, tick+1)), err)
+				}
+				for number, l := range members {
+					l.totals[mod(tick, g.fine)] = l.now.minus(back[number])
 				}
 			}
 		}

@@ -44,7 +44,8 @@ type Budget struct {
 type Alert struct {
 	Severity  string
 	Firing    bool
-	BurnRatio Value // largest over pairs of min(burn long, burn short)/factor: above 1 ⇔ firing
+	Since     time.Time // first tick of the unbroken run it fires in; zero while it does not
+	BurnRatio Value     // largest over pairs of min(burn long, burn short)/factor: above 1 ⇔ firing
 	Pairs     []PairStatus
 }
 
