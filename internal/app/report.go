@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"html"
 	"io"
 	"strings"
 	"text/tabwriter"
@@ -131,6 +132,22 @@ func writeRows(w io.Writer, output string, rows [][]string) error {
 			}
 		}
 		return nil
+	}
+	if output == "html" {
+		fmt.Fprintln(w, "<table>")
+		for i, row := range rows {
+			cell := "td"
+			if i == 0 {
+				cell = "th"
+			}
+			fmt.Fprint(w, "<tr>")
+			for _, text := range row {
+				fmt.Fprintf(w, "<%s>%s</%s>", cell, html.EscapeString(text), cell)
+			}
+			fmt.Fprintln(w, "</tr>")
+		}
+		_, err := fmt.Fprintln(w, "</table>")
+		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
