@@ -38,7 +38,8 @@ func runYoyu(t *testing.T, args ...string) (stdout, stderr string, code int) {
 // The recorded cases, loaded into a real Prometheus, say what they say as recordings: the same
 // reports and the same alerts, by two sources that share no line of reading.
 func TestHistoryOfAPrometheus(t *testing.T) {
-	for _, name := range []string{"first-error", "gap", "churn", "routes"} {
+	alerted := 0
+	for _, name := range []string{"first-error", "gap", "churn", "routes", "burst", "month"} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join("../../testdata/conformance", name)
 			recording := filepath.Join(dir, "traffic.om.gz")
@@ -97,7 +98,14 @@ func TestHistoryOfAPrometheus(t *testing.T) {
 					t.Fatalf("report %d:\nfrom the file   %v\nfrom the server %v", i, r, other)
 				}
 			}
+			if !reflect.DeepEqual(a["alerts"], b["alerts"]) {
+				t.Errorf("alerts:\nfrom the file   %v\nfrom the server %v", a["alerts"], b["alerts"])
+			}
+			alerted += len(a["alerts"].([]any))
 		})
+	}
+	if alerted == 0 && !t.Failed() {
+		t.Error("no case alerts: that both agree on none proves little")
 	}
 }
 
