@@ -5,6 +5,7 @@ go 1.26.7
 require (
 	github.com/DataDog/datadog-api-client-go/v2 v2.67.0
 	github.com/alecthomas/kingpin/v2 v2.4.0
+	github.com/golang/snappy v1.0.0
 	github.com/prometheus/client_golang v1.25.0
 	github.com/prometheus/client_model v0.6.3
 	github.com/prometheus/common v0.73.1

@@ -18,6 +18,7 @@ type Config struct {
 	URL          string                  `yaml:"url"`                     // base address, with the path prefix if there is one
 	Limits       Limits                  `yaml:"limits,omitempty"`        // how gently the server is asked
 	ReplicaLabel string                  `yaml:"replica_label,omitempty"` // one of several replicas behind the address is followed
+	RemoteRead   string                  `yaml:"remote_read,omitempty"`   // auto: for long spans, where the server speaks it; never
 	SigV4        any                     `yaml:"sigv4,omitempty"`         // refused, see Validate
 	HTTP         config.HTTPClientConfig `yaml:",inline"`
 }
@@ -29,6 +30,12 @@ type Limits struct {
 	Concurrency       int            `yaml:"concurrency,omitempty"`         // requests in flight
 	Backfill          model.Duration `yaml:"backfill,omitempty"`            // how far back the windows are filled; obeyed by the caller
 }
+
+// The values of Config.RemoteRead; "" is auto.
+const (
+	remoteAuto  = "auto"
+	remoteNever = "never"
+)
 
 // DefaultConfig is what a source is without a word of configuration but its url.
 func DefaultConfig() Config {
@@ -70,6 +77,9 @@ func (c *Config) Validate() error {
 		fault("url: %q is not an address; write one such as http://prometheus:9090", u.Redacted())
 	case u.RawQuery != "" || u.Fragment != "":
 		fault("url: must hold no query or fragment; headers go into http_headers")
+	}
+	if c.RemoteRead != "" && c.RemoteRead != remoteAuto && c.RemoteRead != remoteNever {
+		fault("remote_read: is %q; write auto or never", clip(c.RemoteRead, 40))
 	}
 	if c.SigV4 != nil {
 		fault("sigv4: is not supported; put a signing proxy in front of the workspace and write its address as url")

@@ -97,6 +97,12 @@ func (r *recording) pod(name, labels string, offset time.Duration, errorsFrom ti
 // than an hour and comes back as if nothing had been.
 func history(t *testing.T) *promtest.Server {
 	t.Helper()
+	return historyOf(t, nil)
+}
+
+// historyOf is history on a server with external labels.
+func historyOf(t *testing.T, external map[string]string) *promtest.Server {
+	t.Helper()
 	r := &recording{lines: map[string][]string{}}
 	end := dusk.Sub(dawn)
 	hour, min := time.Hour, time.Minute
@@ -108,7 +114,7 @@ func history(t *testing.T) *promtest.Server {
 
 	dir := t.TempDir()
 	promtest.CreateBlocks(t, dir, strings.NewReader(r.text()))
-	return promtest.Start(t, promtest.Options{Dir: dir})
+	return promtest.Start(t, promtest.Options{Dir: dir, ExternalLabels: external})
 }
 
 func counters(name, total, bad string, groups ...string) sources.Question {
@@ -682,6 +688,8 @@ func TestNativeHistograms(t *testing.T) {
 			t.Errorf("live: %s: %+v", c.Text(), c)
 		}
 	}
+	readAlike(t, s, `{job=~"native|both|classic"}`, begin, end, nil)
+
 	// A span and its halves, each by a source that just began.
 	fresh := func(from, to time.Time) slo.Sample {
 		s := newSource(t, server.URL(), func(o *Options) { o.Tick = time.Second }, question("native", 1))

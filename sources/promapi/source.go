@@ -61,6 +61,8 @@ type Source struct {
 	rates map[string]float64 // samples per ms that a request's last answer held
 	caps  map[string]int64   // ms, the longest piece that a request was answered for after one was refused
 	plans map[string][]*bundle
+
+	remote remote
 }
 
 var _ sources.Source[slo.Sample] = (*Source)(nil)
@@ -130,6 +132,7 @@ func New(o Options) (*Source, error) {
 		rates:        map[string]float64{},
 		caps:         map[string]int64{},
 		plans:        map[string][]*bundle{},
+		remote:       remote{off: o.Config.RemoteRead == remoteNever},
 	}
 	type identity struct {
 		indicator sources.Indicator
@@ -469,6 +472,10 @@ func (r *request) asking() []*question {
 // so much it is asked for halves, down to one tick; a merged request that it refuses altogether is
 // taken apart, so that a bad question fails alone.
 func (s *Source) samples(ctx context.Context, youngest time.Time, r *request, start, end int64, fail func(error, []*question)) ([]series, error) {
+	if all, n, ok := s.distant(ctx, youngest, r, start, end); ok {
+		s.learnRate(r, n, end-start)
+		return all, nil
+	}
 	a, err := s.client.instant(ctx, youngest, fmt.Sprintf("%s[%dms]", r.sel, end-start), end)
 	switch {
 	case err == nil:
