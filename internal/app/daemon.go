@@ -91,7 +91,8 @@ type daemon struct {
 	face     *web.Server
 	state    *state
 	reload   reloads
-	seen     stamp // of the files as they were last read
+	seen     stamp    // of the files as they were last read
+	external *url.URL // where people reach yoyu; nil: nobody said
 
 	started func(address string)                        // told once the address is open; nil: nobody
 	past    func(e *slo.Engine, c *config.Config) error // fills the windows before the first tick; nil: nothing to fill
@@ -128,7 +129,7 @@ func newDaemon(p *process, s serving, load func() (*config.Config, error)) (*dae
 	if err != nil {
 		return nil, err
 	}
-	d.prefix = prefix
+	d.prefix, d.external = prefix, external
 	var reload func(context.Context) error
 	if s.lifecycle {
 		reload = d.askReload
@@ -213,7 +214,7 @@ func (d *daemon) run(ctx context.Context) error {
 }
 
 func (d *daemon) partOptions(progress map[string]slo.Progress) partOptions {
-	return partOptions{log: d.log, failed: d.metrics.Failed, keep: true, progress: progress}
+	return partOptions{log: d.log, failed: d.metrics.Failed, keep: true, progress: progress, external: d.external}
 }
 
 // next is a configuration that has been read and assembled, ready to take over.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"slices"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/yoyu-sre/yoyu/internal/pipeline"
 	"github.com/yoyu-sre/yoyu/internal/rightsizing"
 	"github.com/yoyu-sre/yoyu/sinks"
+	sinkalertmanager "github.com/yoyu-sre/yoyu/sinks/alertmanager"
 	sinkdatadog "github.com/yoyu-sre/yoyu/sinks/datadog"
 	"github.com/yoyu-sre/yoyu/slo"
 	"github.com/yoyu-sre/yoyu/sources"
@@ -42,6 +44,7 @@ type partOptions struct {
 	progress  map[string]slo.Progress // what sources remembered before a restart, by SLO
 	keep      bool                    // answers carry what their source remembers, to be kept
 	dry       bool                    // only check: what yoyu runs on, such as a cluster, need not be here
+	external  *url.URL                // where people reach yoyu; nil: nobody said
 }
 
 // The tables of names and constructors.
@@ -53,8 +56,9 @@ var (
 	clusterTypes = map[string]func(config.Source, partOptions) (sources.Source[rightsizing.Workload], error){
 		"kubernetes": newKubernetes,
 	}
-	sinkTypes = map[string]func(config.Sink, *config.Config, *slog.Logger) (sinks.Sink, error){
-		"datadog": newDatadog,
+	sinkTypes = map[string]func(config.Sink, *config.Config, partOptions) (sinks.Sink, error){
+		"alertmanager": newAlertmanager,
+		"datadog":      newDatadog,
 	}
 )
 
@@ -93,13 +97,23 @@ func newKubernetes(from config.Source, o partOptions) (sources.Source[rightsizin
 	return kubernetes.New(kubernetes.Options{Name: from.Name, Config: c, Logger: o.log})
 }
 
-func newDatadog(from config.Sink, c *config.Config, log *slog.Logger) (sinks.Sink, error) {
+func newDatadog(from config.Sink, c *config.Config, o partOptions) (sinks.Sink, error) {
 	settings := sinkdatadog.DefaultConfig()
 	if err := from.Decode(&settings); err != nil {
 		return nil, err
 	}
 	return sinkdatadog.New(sinkdatadog.Options{
-		Name: from.Name, Config: settings, ExternalLabels: c.ExternalLabels, Env: os.Getenv("DD_ENV"), Logger: log,
+		Name: from.Name, Config: settings, ExternalLabels: c.ExternalLabels, Env: os.Getenv("DD_ENV"), Logger: o.log,
+	})
+}
+
+func newAlertmanager(from config.Sink, c *config.Config, o partOptions) (sinks.Sink, error) {
+	settings := sinkalertmanager.DefaultConfig()
+	if err := from.Decode(&settings); err != nil {
+		return nil, err
+	}
+	return sinkalertmanager.New(sinkalertmanager.Options{
+		Name: from.Name, Config: settings, ExternalLabels: c.ExternalLabels, ExternalURL: o.external, Logger: o.log,
 	})
 }
 
@@ -155,12 +169,18 @@ func assemble(c *config.Config, old *assembled, o partOptions) (*assembled, erro
 		}
 	}
 	for _, from := range c.Sinks {
-		one, err := sinkTypes[from.Type](from, c, o.log)
-		if err != nil {
-			faults = append(faults, placed(from, err))
-			continue
+		text := fmt.Sprintf("%s %s %v", from.Type, from.Text(), c.ExternalLabels)
+		m, ok := old.find("sink "+from.Name, text)
+		if !ok {
+			one, err := sinkTypes[from.Type](from, c, o)
+			if err != nil {
+				faults = append(faults, placed(from, err))
+				continue
+			}
+			m = made{text: text, sink: one}
 		}
-		out.sinks = append(out.sinks, one)
+		out.made["sink "+from.Name] = m
+		out.sinks = append(out.sinks, m.sink)
 	}
 	return out, errors.Join(faults...)
 }
@@ -174,6 +194,7 @@ type assembled struct {
 type made struct {
 	text    string
 	counter *counter
+	sink    sinks.Sink // what it told whom is kept, too
 }
 
 func (a *assembled) find(name, text string) (made, bool) {

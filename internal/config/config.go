@@ -127,14 +127,14 @@ func BuiltIn() Types {
 			"scrape":     {Answers: []sources.Kind{sources.Counters, sources.Latency, sources.Gauge}, Present: true},
 			"kubernetes": {Cluster: true},
 		},
-		Sinks: []string{"datadog"},
+		Sinks: []string{"alertmanager", "datadog"},
 	}
 }
 
 // Types that the configuration has names for, but that not every version of yoyu has.
 var (
 	laterSources = []string{"cloudwatch", "datadog"}
-	laterSinks   = []string{"alertmanager", "remote_write"}
+	laterSinks   = []string{"remote_write"}
 )
 
 // Option changes how a configuration is read.

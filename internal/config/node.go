@@ -198,7 +198,7 @@ var secretFields = map[string]string{
 
 // expandedFields are fields of sources and sinks in which ${NAME} stands for a variable of the
 // environment.
-var expandedFields = map[string]bool{"url": true, "site": true, "region": true, "tags": true}
+var expandedFields = map[string]bool{"url": true, "urls": true, "site": true, "region": true, "tags": true}
 
 var (
 	variable = regexp.MustCompile(`\$\{([^}]*)\}?`)
