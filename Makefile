@@ -26,9 +26,10 @@ demo: ## an embedded shop with its budgets; flags go into ARGS="…"
 	go run . demo $(ARGS)
 
 # The real parts are built first, minutes the first time. The lines of go test come last.
-test: ## everything, against a real Prometheus; flags of go test go into TESTFLAGS="…"
-	@parts=$$(bash test/build.sh prometheus) && \
-	export YOYU_REAL=1 YOYU_PROMETHEUS="$$parts/prometheus" YOYU_PROMTOOL="$$parts/promtool" && \
+test: ## everything, against a real Prometheus and Alertmanager; flags of go test go into TESTFLAGS="…"
+	@parts=$$(bash test/build.sh prometheus) && am=$$(bash test/build.sh alertmanager) && \
+	export YOYU_REAL=1 YOYU_PROMETHEUS="$$parts/prometheus" YOYU_PROMTOOL="$$parts/promtool" \
+		YOYU_ALERTMANAGER="$$am/alertmanager" YOYU_AMTOOL="$$am/amtool" && \
 	$(if $(RACE),,echo "no C compiler here: testing without -race" >&2 &&) \
 	echo "go vet ./..." && go vet ./... && \
 	echo "go test $(RACE) -timeout $(TEST_TIMEOUT) $(TESTFLAGS) ./..." && \

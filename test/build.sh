@@ -12,8 +12,10 @@
 set -euo pipefail
 
 # One line for each part: the folder of its module, then the flags of go build. What is built are
-# the `tool` lines of its go.mod.
+# the `tool` lines of its go.mod. A folder `over` in the module is laid over a copy of the module
+# that its file MODULE names: Alertmanager embeds a web page that releases build and modules lack.
 parts() {
+	part alertmanager -tags=netgo -ldflags='-s -w -X github.com/prometheus/common/version.Version=0.34.1'
 	part prometheus -tags=remove_all_sd,netgo -ldflags='-s -w -X github.com/prometheus/common/version.Version=3.16.0'
 }
 
@@ -41,6 +43,9 @@ part() {
 	key=$({
 		go -C "$module" env GOVERSION GOOS GOARCH
 		cat "$module/go.mod" "$module/go.sum"
+		if [[ -d $module/over ]]; then
+			(cd "$module/over" && find . -type f | LC_ALL=C sort | xargs cat)
+		fi
 		printf '%s\n' "${flags[@]}"
 	} | git hash-object --stdin)
 	dir=$cache/$name-${key:0:16}
@@ -50,13 +55,34 @@ part() {
 		mkdir -p "$cache"
 		# Built aside and renamed, so that a build cut short is never taken for a whole one.
 		tmp=$dir.tmp.$$
+		mkdir "$tmp"
+		if [[ -d $module/over ]]; then
+			lay_over "$module" "$tmp/source"
+			flags+=("-modfile=$tmp/source/go.mod")
+		fi
 		go -C "$module" build "${flags[@]}" -o "$tmp/" tool >&2
+		rm -rf "$tmp/source"
 		mv "$tmp" "$dir"
 		# Where another build was quicker, the rename went into its folder.
 		rm -rf "$dir/${tmp##*/}"
 		tmp=
 	fi
 	printf '%s\n' "$dir"
+}
+
+# lay_over copies the module that over/MODULE names, puts the files of over on top, and leaves a
+# go.mod beside it that builds with the copy.
+lay_over() {
+	local module=$1 to=$2 of from
+	read -r of <"$module/over/MODULE"
+	go -C "$module" mod download "$of"
+	from=$(go -C "$module" list -m -f '{{.Dir}}' "$of")
+	mkdir "$to"
+	cp -R "$from" "$to/module"
+	chmod -R u+w "$to/module"
+	cp -R "$module/over/." "$to/module/"
+	cp "$module/go.mod" "$module/go.sum" "$to/"
+	go mod edit -replace "$of=$to/module" "$to/go.mod"
 }
 
 tmp=

@@ -37,7 +37,7 @@ func TestBuild(t *testing.T) {
 
 	// A second run must not build: not even a source that no longer compiles is looked at.
 	house.write("prometheus/main.go", "package broken")
-	if again, said, err := house.build(); err != nil || again != dir || said != "" {
+	if again, said, err := house.build("prometheus"); err != nil || again != dir || said != "" {
 		t.Errorf("again: built into %s and said %q, error %v", again, said, err)
 	}
 
@@ -58,7 +58,7 @@ func TestBuild(t *testing.T) {
 func TestBuildRefusesWhatItDoesNotKnow(t *testing.T) {
 	house := newHouse(t)
 	for argument, want := range map[string]string{
-		"promteheus": "unknown part promteheus; known: prometheus",
+		"promteheus": "unknown part promteheus; known: alertmanager prometheus",
 		"--pat":      "unknown flag --pat",
 	} {
 		if _, said, err := house.build("--path", argument); err == nil || !strings.Contains(said, want) {

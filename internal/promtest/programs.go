@@ -17,13 +17,25 @@ import (
 // Prometheus is the path of the pinned server; without one the test is skipped, or fails.
 func Prometheus(t testing.TB) string {
 	t.Helper()
-	return program(t, "prometheus", "YOYU_PROMETHEUS")
+	return program(t, "prometheus", "prometheus", "YOYU_PROMETHEUS")
 }
 
 // Promtool is the path of the pinned promtool; without one the test is skipped, or fails.
 func Promtool(t testing.TB) string {
 	t.Helper()
-	return program(t, "promtool", "YOYU_PROMTOOL")
+	return program(t, "prometheus", "promtool", "YOYU_PROMTOOL")
+}
+
+// AlertmanagerProgram is the path of the pinned Alertmanager; without one the test is skipped, or fails.
+func AlertmanagerProgram(t testing.TB) string {
+	t.Helper()
+	return program(t, "alertmanager", "alertmanager", "YOYU_ALERTMANAGER")
+}
+
+// Amtool is the path of the pinned amtool; without one the test is skipped, or fails.
+func Amtool(t testing.TB) string {
+	t.Helper()
+	return program(t, "alertmanager", "amtool", "YOYU_AMTOOL")
 }
 
 // RunPromtool runs promtool in a folder ("" is the current one) and returns all that it printed.
@@ -55,14 +67,14 @@ func CreateBlocks(t testing.TB, dir string, openmetrics io.Reader) {
 	}
 }
 
-// program finds one of the programs, or ends the test.
-func program(t testing.TB, name, variable string) string {
+// program finds one of the programs of a part of test/build.sh, or ends the test.
+func program(t testing.TB, part, name, variable string) string {
 	t.Helper()
 	path, err := search{
 		short:    testing.Short(),
 		required: isTrue(os.Getenv("CI")) || isTrue(os.Getenv("YOYU_REAL")),
 		named:    os.Getenv(variable),
-		cache:    cache,
+		cache:    func() (string, error) { return cache(part) },
 	}.find(name)
 	var missing errMissing
 	switch {
@@ -108,13 +120,20 @@ func (s search) find(name string) (string, error) {
 	return path, nil
 }
 
-// cache is the folder that test/build.sh builds the programs into; it need not exist.
-var cache = sync.OnceValues(func() (string, error) {
+// cache is the folder that test/build.sh builds the programs of a part into; it need not exist.
+func cache(part string) (string, error) {
+	folder, _ := caches.LoadOrStore(part, sync.OnceValues(func() (string, error) { return findCache(part) }))
+	return folder.(func() (string, error))()
+}
+
+var caches sync.Map // of functions by part
+
+func findCache(part string) (string, error) {
 	root, err := root()
 	if err != nil {
 		return "", err
 	}
-	output, err := exec.Command("bash", filepath.Join(root, "test", "build.sh"), "--path", "prometheus").Output()
+	output, err := exec.Command("bash", filepath.Join(root, "test", "build.sh"), "--path", part).Output()
 	if err != nil {
 		if exit := new(exec.ExitError); errors.As(err, &exit) {
 			err = fmt.Errorf("%w: %s", err, bytes.TrimSpace(exit.Stderr))
@@ -122,7 +141,7 @@ var cache = sync.OnceValues(func() (string, error) {
 		return "", fmt.Errorf("test/build.sh: %w", err)
 	}
 	return strings.TrimSpace(string(output)), nil
-})
+}
 
 // root is the folder of the checkout, above the test that runs.
 func root() (string, error) {
