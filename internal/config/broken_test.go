@@ -66,9 +66,20 @@ func decode(c *config.Config) error {
 		all = append(all, s.Decode(into))
 	}
 	for _, s := range c.Sinks {
-		all = append(all, s.Decode(new(datadogOptions)))
+		into := map[string]any{"datadog": new(datadogOptions), "alertmanager": new(alertmanagerOptions)}[s.Type]
+		all = append(all, s.Decode(into))
 	}
 	return errors.Join(all...)
+}
+
+// alertmanagerOptions stand for the configuration of sinks/alertmanager, which this room may not know.
+type alertmanagerOptions struct {
+	URL         string            `yaml:"url"`
+	URLs        []string          `yaml:"urls"`
+	Resend      string            `yaml:"resend"`
+	Timeout     string            `yaml:"timeout"`
+	Inhibit     bool              `yaml:"inhibit"`
+	Annotations map[string]string `yaml:"annotations"`
 }
 
 // environment is the only one that tests see.
