@@ -15,7 +15,7 @@ import (
 func TestBuild(t *testing.T) {
 	house := newHouse(t)
 
-	where, _, err := house.build("--path")
+	where, _, err := house.build("--path", "prometheus")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,11 +1,11 @@
-// Package promtest runs a real Prometheus inside a test: on loopback, with its own data folder,
-// stopped and thrown away when the test ends.
+// Package promtest runs a real Prometheus, or a real Alertmanager, inside a test: on loopback, with
+// its own data folder, stopped and thrown away when the test ends.
 //
 //	test/build.sh ──▶ cache ──▶ Start(t, Options) ──▶ Server ──▶ Query, RawSamples, Await
 //	                                                   │ Stop, Kill, Restart: same folder, same port
 //
-// The programs are the pinned ones of test/prometheus. They are found by $YOYU_PROMETHEUS and
-// $YOYU_PROMTOOL, else in the cache of test/build.sh; nothing here builds them, because that takes
+// The programs are the pinned ones of test/prometheus and test/alertmanager. They are found by
+// $YOYU_PROMETHEUS, $YOYU_PROMTOOL, $YOYU_ALERTMANAGER and $YOYU_AMTOOL, else in the cache of test/build.sh; nothing here builds them, because that takes
 // minutes. Where they are missing the test is skipped with a word; where they must not be missing
 // ($CI or $YOYU_REAL is true) it fails. Under `go test -short` it is skipped always.
 //

@@ -176,6 +176,32 @@ func TestVersionIsTheModules(t *testing.T) {
 	}
 }
 
+func TestAlertmanagerIsTheModules(t *testing.T) {
+	output, err := exec.Command(promtest.AlertmanagerProgram(t), "--version").CombinedOutput()
+	if err != nil {
+		t.Fatal(err)
+	}
+	version, err := exec.Command("go", "-C", "../../test/alertmanager", "list", "-m", "-f", "{{.Version}}", "github.com/prometheus/alertmanager").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if printed := strings.Fields(strings.TrimPrefix(string(output), "alertmanager, version "))[0]; "v"+printed != strings.TrimSpace(string(version)) {
+		t.Errorf("the program says %s, its module is %s", printed, version)
+	}
+}
+
+// Killed and started again it answers on the same port.
+func TestAlertmanagerConfigurationOfAWebhook(t *testing.T) {
+	webhook := promtest.NewWebhook(t)
+	alertmanager := promtest.StartAlertmanager(t, webhook.Config())
+	url := alertmanager.URL()
+	alertmanager.Kill()
+	alertmanager.Restart()
+	if alertmanager.URL() != url || len(alertmanager.Alerts()) != 0 {
+		t.Errorf("at %s it holds %v, want nothing at %s", alertmanager.URL(), alertmanager.Alerts(), url)
+	}
+}
+
 // recorded is a data folder with two series of three samples.
 func recorded(t *testing.T) string {
 	dir := t.TempDir()

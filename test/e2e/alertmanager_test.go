@@ -190,15 +190,20 @@ func TestStartOfAnAlertSurvivesDeath(t *testing.T) {
 	y := startAlarm(t, said.url)
 	y.counts(1000, 500)
 	until(t, "the alert", func() (bool, string) { return len(said.since(0)) > 0, "nothing posted" })
-	start := said.since(0)[0].StartsAt
+	first := said.since(0)[0]
 
-	for range 3 {
+	for died := range 3 {
+		// Ticks go by first: one that took the present for the start would say the same within a second.
+		pass(t, 2*time.Second)
 		y.die()
 		before := len(said.since(0))
 		until(t, "told again", func() (bool, string) { return len(said.since(before)) > 0, "nothing posted" })
 		for _, alert := range said.since(before) {
-			if !alert.StartsAt.Equal(start) || alert.Labels["severity"] != "critical" {
-				t.Errorf("after a restart it says %v since %s, want critical since %s", alert.Labels, alert.StartsAt, start)
+			if !alert.StartsAt.Equal(first.StartsAt) || alert.Labels["severity"] != "critical" {
+				t.Errorf("after a restart it says %v since %s, want critical since %s", alert.Labels, alert.StartsAt, first.StartsAt)
+			}
+			if least := first.EndsAt.Add(time.Duration(2*(died+1)-1) * time.Second); alert.EndsAt.Before(least) {
+				t.Errorf("its end is %s, want one that moved to %s", alert.EndsAt, least)
 			}
 		}
 	}
