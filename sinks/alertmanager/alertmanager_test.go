@@ -305,6 +305,21 @@ func TestWithoutInhibition(t *testing.T) {
 	}
 }
 
+// A policy may give two severities the same labels: to an Alertmanager they are one alert, the page.
+func TestTwoThatCannotBeToldApart(t *testing.T) {
+	am := newReceiver(t)
+	c := config(am.URL)
+	c.Inhibit = false
+	r := firing(0, map[string]time.Duration{"page": 0, "ticket": 0})
+	for i := range r.SLOs[0].Objective.Policy.Severities {
+		r.SLOs[0].Objective.Policy.Severities[i].Labels = map[string]string{"severity": "critical"}
+	}
+	write(t, sinkFor(t, c), r)
+	if got := am.all(); len(got) != 1 || len(got[0]) != 1 || !strings.HasSuffix(got[0][0].Annotations["summary"], "(page)") {
+		t.Errorf("told %+v, want the page alone", got)
+	}
+}
+
 // One that is down costs the others nothing, is left alone for a while, and then hears the present.
 func TestOneIsDown(t *testing.T) {
 	well, ill := newReceiver(t), newReceiver(t)

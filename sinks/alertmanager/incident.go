@@ -72,8 +72,8 @@ func (s *Sink) updateOne(st *slo.Status, info []sinks.Label, fires map[string]bo
 		}
 		labels := s.labels(st, alert.Severity, info)
 		key := keyOf(labels)
-		if fires[key] {
-			continue // two that an Alertmanager cannot tell apart are one
+		if fires[key] || slices.ContainsFunc(all, func(f found) bool { return f.in.key == key }) {
+			continue // two that an Alertmanager cannot tell apart are one: the first
 		}
 		in := &incident{key: key, labels: labels, starts: alert.Since, seen: now}
 		// Late answers may move the start of a run that goes on; for people it stays where it was.
