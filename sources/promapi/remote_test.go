@@ -168,6 +168,9 @@ func TestRemoteReadThatFails(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var asked atomic.Int64
 			proxy := httputil.NewSingleHostReverseProxy(target)
+			own := &http.Transport{} // the default one is closed by whichever test server ends
+			defer own.CloseIdleConnections()
+			proxy.Transport = own
 			front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path != remotePath {
 					proxy.ServeHTTP(w, r)
