@@ -61,7 +61,8 @@ func CreateBlocks(t testing.TB, dir string, openmetrics io.Reader) {
 	if err = errors.Join(err, text.Close()); err != nil {
 		t.Fatalf("blocks: %v", err)
 	}
-	output, err := exec.Command(promtool, "tsdb", "create-blocks-from", "openmetrics", text.Name(), dir).CombinedOutput()
+	// Blocks of two hours, promtool's own choice, would make a month a matter of minutes.
+	output, err := exec.Command(promtool, "tsdb", "create-blocks-from", "--max-block-duration=30d", "openmetrics", text.Name(), dir).CombinedOutput()
 	if err != nil {
 		t.Fatalf("blocks: promtool: %v\n%s", err, output)
 	}
