@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -68,7 +69,10 @@ func TestHistoryOfAPrometheus(t *testing.T) {
 			if err := os.WriteFile(file, bytes.ReplaceAll(config, []byte("http://127.0.0.1:9090"), []byte(prom.URL())), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			var want struct{ Expect []struct{ Time int64 } }
+			var want struct {
+				SLO    string
+				Expect []struct{ Time int64 }
+			}
 			expect, err := os.ReadFile(filepath.Join(dir, "expect.json"))
 			if err != nil {
 				t.Fatal(err)
@@ -77,10 +81,18 @@ func TestHistoryOfAPrometheus(t *testing.T) {
 				t.Fatal(err)
 			}
 			args := []string{"backtest", "--config.file=" + file, "-o", "json"}
+			if name == "month" || name == "burst" { // other promises too: their own period has a question of its own
+				args = append(args, "--slo="+want.SLO, "--objective=99.5", "--objective=99.99", "--period=28d", "--period=30d")
+			}
 			for _, e := range want.Expect {
 				args = append(args, fmt.Sprintf("--at=%d", e.Time))
 			}
-			end := want.Expect[len(want.Expect)-1].Time
+			end := 0 // of the recording: what is left then is compared too
+			for line := range strings.Lines(string(text)) {
+				if at, err := strconv.Atoi(line[strings.LastIndexByte(strings.TrimSpace(line), ' ')+1 : len(line)-1]); err == nil {
+					end = max(end, at)
+				}
+			}
 			fromFile, stderr, code := runYoyu(t, append(args, "--data="+recording)...)
 			if code != 0 {
 				t.Fatalf("--data: exit %d: %s", code, stderr)
@@ -102,6 +114,12 @@ func TestHistoryOfAPrometheus(t *testing.T) {
 				t.Errorf("alerts:\nfrom the file   %v\nfrom the server %v", a["alerts"], b["alerts"])
 			}
 			alerted += len(a["alerts"].([]any))
+			if !reflect.DeepEqual(a["comparison"], b["comparison"]) {
+				t.Errorf("comparison:\nfrom the file   %v\nfrom the server %v", a["comparison"], b["comparison"])
+			}
+			if compared, _ := a["comparison"].([]any); (name == "month" || name == "burst") && len(compared) != 5 {
+				t.Errorf("%d promises side by side, want 5", len(compared))
+			}
 		})
 	}
 	if alerted == 0 && !t.Failed() {
