@@ -59,6 +59,7 @@ func TestDetectionTimes(t *testing.T) {
 				period := time.Duration(days) * 24 * time.Hour
 				type ticks struct{ first, exactly, last time.Duration }
 				want, last := map[pair]ticks{}, time.Duration(0)
+				never := time.Duration(0) // a window that is full of errors and still silent stays so
 				for _, w := range windows {
 					share := w.share
 					if days <= 10 {
@@ -74,15 +75,14 @@ func TestDetectionTimes(t *testing.T) {
 						}
 						want[pair{w.severity, w.long, w.short}] = between
 						last = max(last, between.last)
+					} else {
+						never = max(never, w.long)
 					}
 					if says, ok := written[load.text+" "+slo.FormatDuration(w.long)]; ok && days == 30 && (says > 0) != ever || ok && ever && days == 30 && says != after {
 						t.Errorf("the formula says %v (%v), MATHS.md %v", after, ever, says)
 					}
 				}
-				bad := int(max(last, 73*time.Hour) / tick)
-				if last > 0 && load.bad >= 100 { // everything that can fire has, long before its window is full
-					bad = int(last/tick) + 10
-				}
+				bad := int(max(last, never)/tick) + 10
 				result := run(t, Options{
 					Objectives: []slo.Objective{promise(t, "it", "99.9", period)}, Tick: tick, Span: upTo(tick, good+bad),
 					Source: &traffic{tick: tick, names: []string{"it"}, of: func(i int) (float64, float64) {

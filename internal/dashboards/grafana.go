@@ -5,7 +5,7 @@ import "strings"
 // object is a piece of Grafana's JSON. Keys are written in the order of the alphabet.
 type object = map[string]any
 
-// schemaVersion is that of Grafana 12; older ones from 10 on read it too.
+// schemaVersion is that of Grafana 12, in the classic model, which later ones read too.
 const schemaVersion = 41
 
 // The colours of thresholds, told apart by people who see red and green alike (Okabe and Ito,
