@@ -109,7 +109,7 @@ func TestRemoteRead(t *testing.T) {
 		}
 		return out, trace.read.Load()
 	}
-	want, asked := count(plain.URL(), remoteNever)
+	want, asked := count(plain.URL(), "")
 	if asked != 0 {
 		t.Errorf("remote read was asked %d times where it was not wanted", asked)
 	}
@@ -180,7 +180,7 @@ func TestRemoteReadThatFails(t *testing.T) {
 				c.answer(w, r)
 			}))
 			defer front.Close()
-			got := added(t, collect(t, newSource(t, front.URL, nil, question), dawn, dusk)...)
+			got := added(t, collect(t, newSource(t, front.URL, func(o *Options) { o.Config.RemoteRead = remoteAuto }, question), dawn, dusk)...)
 			differ(t, c.name, got, want)
 			if n := asked.Load(); n == 0 || c.forGood && n > 1 {
 				t.Errorf("asked %d times", n)

@@ -132,7 +132,7 @@ func New(o Options) (*Source, error) {
 		rates:        map[string]float64{},
 		caps:         map[string]int64{},
 		plans:        map[string][]*bundle{},
-		remote:       remote{off: o.Config.RemoteRead == remoteNever},
+		remote:       remote{off: o.Config.RemoteRead != remoteAuto},
 	}
 	type identity struct {
 		indicator sources.Indicator
