@@ -16,16 +16,17 @@ type block struct {
 	plan *plan
 	wide bool // 64 bits a total
 
-	rows   int // rows in use are below
-	room   int
-	free   []int
-	owners []*ledger
+	rows    int // rows in use are below
+	room    int
+	free    []int
+	owners  []*ledger
+	numbers []uint32 // on disk; 0 is none yet
 
-	now     []counts       // C(head)
-	low     []int64        // a total at or before the oldest known tick: what says how much a row holds
-	small   []total[int32] // slot·room + row; nil when wide
-	large   []total[int64]
-	rest    []float64 // 1 − target
+	now   []counts       // C(head)
+	low   []int64        // a total at or before the oldest known tick: what says how much a row holds
+	small []total[int32] // slot·room + row; nil when wide
+	large []total[int64]
+	rest  []float64 // 1 − target
 
 	// Of the newest turn, by window of the plan: window·room + row.
 	few   []total[int32] // counts, bad within [0, total]; nil when wide
@@ -67,7 +68,7 @@ func newBlock(l *lane, p *plan, wide bool, room int) *block {
 		b.small, b.few = make([]total[int32], slots*room), make([]total[int32], len(p.windows)*room)
 	}
 	b.owners, b.now, b.low = make([]*ledger, room), make([]counts, room), make([]int64, room)
-	b.rest = make([]float64, room)
+	b.rest, b.numbers = make([]float64, room), make([]uint32, room)
 	b.left, b.fires = make([]float64, room), make([]bool, room)
 	return b
 }
@@ -86,14 +87,14 @@ func (b *block) take(l *ledger) int {
 	} else {
 		b.rows++
 	}
-	b.owners[row], b.now[row], b.low[row] = l, counts{}, 0
+	b.owners[row], b.now[row], b.low[row], b.numbers[row] = l, counts{}, 0, 0
 	b.rest[row] = l.owner.Target.Rest().Float()
 	return row
 }
 
 // release gives a row back.
 func (b *block) release(row int) {
-	b.owners[row], b.now[row] = nil, counts{}
+	b.owners[row], b.now[row], b.numbers[row] = nil, counts{}, 0
 	b.free = append(b.free, row)
 }
 

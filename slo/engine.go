@@ -61,8 +61,9 @@ type seat struct {
 	row     int32
 	noted   bool // its objective has a note
 	history *history
-	told    int64 // newest tick of an answer; 0 before the first
-	newest  int64 // ms of the newest sample; 0 before the first
+	told    int64  // newest tick of an answer; 0 before the first
+	newest  int64  // ms of the newest sample; 0 before the first
+	saved   uint64 // of the history's edges, in the store
 }
 
 // row is one group's budget.
@@ -163,6 +164,7 @@ func (e *Engine) Set(objectives []Objective) {
 			e.journal.gone = append(e.journal.gone, Record{objectiveBucket, []byte(name), nil})
 		}
 	}
+	e.unbase()
 	e.tidy()
 }
 
@@ -184,6 +186,7 @@ func (t *tracked) vacate(r *row) {
 
 // tidy lets go of lanes, blocks and histories that nobody uses.
 func (e *Engine) tidy() {
+	e.unbase()
 	e.lanes = slices.DeleteFunc(e.lanes, func(l *lane) bool { return l.used == 0 })
 	for _, l := range e.lanes {
 		l.blocks = slices.DeleteFunc(l.blocks, func(b *block) bool { return len(b.free) == b.rows })
@@ -206,6 +209,7 @@ func (e *Engine) laneOf(g *grid, delay time.Duration) *lane {
 	}
 	l := &lane{grid: g, delay: delay}
 	e.lanes = append(e.lanes, l)
+	e.unbase()
 	return l
 }
 
@@ -241,6 +245,7 @@ func (t *tracked) configure(o Objective, empty map[*lane]*history) {
 	}
 	t.plan = e.plans[p.key]
 	t.policy = compile(o)
+	e.touch(t)
 	to := e.laneOf(e.grids[g], o.Delay)
 	if t.lane == nil {
 		t.lane, t.fresh = to, true
@@ -297,6 +302,7 @@ func (t *tracked) move(to *lane) {
 	t.lane, h.lane = to, to
 	t.lane.used++
 	h.stale()
+	t.engine.unbase()
 	for _, r := range t.rows {
 		t.settle(r.events)
 		if r.budget != r.events {
@@ -356,6 +362,9 @@ func (t *tracked) row(labels []string) *row {
 		r.budget = t.newLedger()
 	}
 	t.rows[key] = r
+	if j := t.engine.journal; j != nil {
+		j.nameless, j.stale = append(j.nameless, r), true
+	}
 	i, _ := slices.BinarySearch(t.keys, key)
 	t.keys = slices.Insert(t.keys, i, key)
 	return r

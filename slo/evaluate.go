@@ -45,6 +45,7 @@ func (e *Engine) Evaluate(now time.Time) []Status {
 	}
 	for _, t := range e.unjudged {
 		t.fresh = false
+		e.touch(t)
 	}
 	e.unjudged = e.unjudged[:0]
 	return out.statuses
@@ -151,6 +152,7 @@ func (e *Engine) forget() {
 			r.events.forget()
 			left += len(r.events.spreads)
 		}
+		e.touch(t)
 		if left == 0 {
 			delete(e.spreading, t)
 		}
@@ -161,6 +163,8 @@ func (e *Engine) forget() {
 			r := t.rows[t.keys[i]]
 			if r.lastHit > 0 && head-r.lastHit >= period {
 				e.dropped(r)
+				e.unbase()
+				e.touch(t)
 				t.vacate(r)
 				delete(t.rows, t.keys[i])
 				t.keys = append(t.keys[:i], t.keys[i+1:]...)
@@ -170,6 +174,7 @@ func (e *Engine) forget() {
 		}
 		for key, last := range t.folded {
 			if head-last >= period {
+				e.touch(t)
 				delete(t.folded, key)
 			}
 		}
@@ -346,8 +351,9 @@ func (t *tracked) exhaustion(windows []Window, remaining float64) Value {
 // for the last hour, and to 0.4 % of its age before.
 func (t *tracked) began(r *row, severity int, firing bool) int64 {
 	if !firing {
-		if r != nil {
+		if r != nil && len(r.since) > 0 {
 			delete(r.since, severity)
+			t.engine.touch(t)
 		}
 		return 0
 	}
@@ -364,6 +370,7 @@ func (t *tracked) began(r *row, severity int, firing bool) int64 {
 		r.since = map[int]int64{}
 	}
 	r.since[severity] = first
+	t.engine.touch(t)
 	return first
 }
 
@@ -405,6 +412,7 @@ func (t *tracked) pair(r *row, p plannedPair, cover *covering, windows []Window)
 	if cover.ticks[p.long] > 0 && cover.ticks[p.short] > 0 {
 		if r != nil && r.held != nil {
 			delete(r.held, key)
+			t.engine.touch(t)
 		}
 		if windows == nil {
 			return status
@@ -432,6 +440,7 @@ func (t *tracked) pair(r *row, p plannedPair, cover *covering, windows []Window)
 				r.held = map[pairKey]held{}
 			}
 			r.held[key] = held{at, inLong, inShort}
+			t.engine.touch(t)
 		}
 	}
 	status.Firing = exceeds(inLong.bad, inLong.total, num, den) && exceeds(inShort.bad, inShort.total, num, den)

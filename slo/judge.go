@@ -12,7 +12,7 @@ const nearly = 1 - 1e-9
 // totals by slot and row, counted is where the counts of windows go.
 func judge[T int32 | int64](b *block, columns, counted []total[T]) {
 	p := b.plan
-	var unit float64 = 1
+	unit := 1.0
 	if b.wide {
 		for row := range b.rows {
 			if l := b.owners[row]; l != nil {
@@ -21,6 +21,7 @@ func judge[T int32 | int64](b *block, columns, counted []total[T]) {
 			}
 		}
 	}
+	share := 1 / unit // a power of two: exact
 	var newest [strip]total[T]
 	for first := 0; first < b.rows; first += strip {
 		n := min(strip, b.rows-first)
@@ -36,7 +37,7 @@ func judge[T int32 | int64](b *block, columns, counted []total[T]) {
 				clear(out)
 				continue
 			}
-			then := columns[int(slot)*b.room+first:][:n]
+			then, head := columns[int(slot)*b.room+first:][:len(out)], head[:len(out)]
 			for i := range out {
 				all := max(head[i].total-then[i].total, 0)
 				out[i] = total[T]{all, min(max(head[i].bad-then[i].bad, 0), all)}
@@ -49,6 +50,7 @@ func judge[T int32 | int64](b *block, columns, counted []total[T]) {
 			pair := &p.pairs[k]
 			long, short := counted[pair.long*b.room+first:][:n], counted[pair.short*b.room+first:][:n]
 			least := pair.factor * nearly
+			long, short, fires := long[:len(rest)], short[:len(rest)], fires[:len(rest)]
 			for i := range rest {
 				// bad > factor · (1 − target) · total
 				threshold := rest[i] * least
@@ -62,10 +64,11 @@ func judge[T int32 | int64](b *block, columns, counted []total[T]) {
 				continue
 			}
 			out, left := counted[w*b.room+first:][:n], b.left[first:][:n]
+			rest, left := rest[:len(out)], left[:len(out)]
 			for i := range out {
 				left[i] = 1
-				if allowed := rest[i] * (float64(out[i].total) / unit); allowed > 0 {
-					left[i] = 1 - float64(out[i].bad)/unit/allowed
+				if allowed := rest[i] * (float64(out[i].total) * share); allowed > 0 {
+					left[i] = 1 - float64(out[i].bad)*share/allowed
 				}
 			}
 		}

@@ -167,6 +167,7 @@ type history struct {
 	covered coverage // ticks that the source vouches for
 	asked   coverage // ticks that were answered at all, if only by "nothing there"
 	members int
+	sum     uint64 // of edges, when last asked for
 
 	// An answer that is the same for members but for its counts, not in the sets yet: those told of it
 	// (seat.told) are answered. Settled before anybody looks.

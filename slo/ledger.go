@@ -61,6 +61,9 @@ func wholeShare(n float64, part, gap int64) float64 {
 	return float64(q)
 }
 
+// name gives the ledger's row its number on disk.
+func (l *ledger) name(number uint32) { l.numbers[l.row] = number }
+
 // now is C(head).
 func (l *ledger) now() counts { return l.block.now[l.row] }
 
@@ -224,7 +227,7 @@ func (l *ledger) forget() {
 func (l *ledger) move(to *block) {
 	from, old := l.block, l.row
 	row := to.take(l)
-	to.now[row] = from.now[old]
+	to.now[row], to.numbers[row] = from.now[old], from.numbers[old]
 	if *from.lane.grid == *to.lane.grid && from.lane.head == to.lane.head {
 		for slot := range from.lane.grid.slots() {
 			to.set(slot, row, from.get(slot, old))

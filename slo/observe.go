@@ -81,11 +81,13 @@ func (u *turn) add(s *Sample, seat *seat) bool {
 		}
 		for i := range g.Increments {
 			inc := &g.Increments[i]
-			if at := inc.At.UnixMilli(); at <= u.from || at > u.to {
-				return false
+			if inc.At != u.span.To {
+				if at := inc.At.UnixMilli(); at <= u.from || at > u.to {
+					return false
+				}
 			}
-			total += math.Round(inc.Total * unit) // whole numbers below 2^53 add up exactly
-			bad += math.Round(inc.Bad * unit)
+			total += round(inc.Total * unit) // whole numbers below 2^53 add up exactly
+			bad += round(inc.Bad * unit)
 		}
 	}
 	most := float64(step)
@@ -119,6 +121,14 @@ func (u *turn) add(s *Sample, seat *seat) bool {
 		u.engine.changed(u.ticks)
 	}
 	return true
+}
+
+// round is math.Round, quick where there is nothing to round.
+func round(v float64) float64 {
+	if float64(int64(v)) == v {
+		return v
+	}
+	return math.Round(v)
 }
 
 func unixMilli(t time.Time) int64 {
@@ -274,6 +284,7 @@ func (t *tracked) observe(s *Sample, span ticks) {
 		}
 	}
 	e.changed(touched)
+	e.touch(t)
 	for _, key := range t.keys {
 		r := t.rows[key]
 		a, ok := answers[key]
@@ -300,6 +311,7 @@ func (t *tracked) observe(s *Sample, span ticks) {
 		r.events.put(span.from, span.to, told, a.entries, a.spreads)
 		if len(t.GroupBy) > 0 && a.lastHit > r.lastHit {
 			r.lastHit = a.lastHit
+			e.moved(r)
 		}
 		if t.Budgeting.Slices() {
 			t.slice(r, span, reach, a)
@@ -307,7 +319,18 @@ func (t *tracked) observe(s *Sample, span ticks) {
 		after := watched()
 		seen.total += max(0, after.total-before.total)
 		seen.bad += max(0, min(after.bad-before.bad, after.total-before.total))
-		r.since0 = seen.minus(r.budget.now())
+		since0 := seen.minus(r.budget.now())
+		if since0 != r.since0 || e.journal != nil && min(reach, touched.from) < e.journal.base[t.lane] {
+			r.since0 = since0
+			e.moved(r)
+		}
+	}
+}
+
+// moved notes that a row's counters have moved otherwise than its counts.
+func (e *Engine) moved(r *row) {
+	if e.journal != nil {
+		e.journal.moved[r] = true
 	}
 }
 
@@ -462,4 +485,3 @@ func quantise(v, unit float64) int64 {
 	}
 	return int64(v)
 }
-

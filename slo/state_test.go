@@ -1,9 +1,13 @@
 package slo_test
 
 import (
+	"compress/gzip"
+	"encoding/json"
 	"errors"
 	"maps"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"testing"
@@ -222,5 +226,69 @@ func TestStateOfOtherObjectives(t *testing.T) {
 	wrong.Set([]slo.Objective{o})
 	if err := wrong.Restore(slices.Collect(maps.Values(d))); !errors.Is(err, slo.ErrOtherTick) {
 		t.Errorf("another tick: %v, want ErrOtherTick", err)
+	}
+}
+
+// testdata/state holds records as every version of yoyu wrote them, with what it said then; the files
+// are never written again. The objectives are those of each.
+func TestStatesOfOlderVersions(t *testing.T) {
+	const tick = time.Minute
+	grouped := objective(t, "99", slo.RollingPeriod(7*slo.Day))
+	grouped.Name, grouped.GroupBy, grouped.GroupLimit = "grouped", []string{"route"}, 2
+	sliced := objective(t, "99", slo.CalendarPeriod(slo.Month, time.UTC))
+	sliced.Name, sliced.Budgeting = "slices", slo.Budgeting{Method: slo.RatioTimeslices, Slice: 2 * tick}
+	late := objective(t, "99.9", slo.RollingPeriod(30*slo.Day))
+	late.Name, late.Delay = "late", 3*tick
+	objectives := []slo.Objective{objective(t, "99.9", slo.RollingPeriod(30*slo.Day)), grouped, sliced, late}
+
+	files, err := filepath.Glob("testdata/state/*.json.gz")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no states: %v", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			f, err := os.Open(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			unpacked, err := gzip.NewReader(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var old struct {
+				At      time.Time
+				Records []slo.Record
+				Status  []json.RawMessage
+			}
+			if err := json.NewDecoder(unpacked).Decode(&old); err != nil {
+				t.Fatal(err)
+			}
+			d := disk{}
+			for _, r := range old.Records {
+				d[[2]string{r.Bucket, string(r.Key)}] = r
+			}
+			same := func(when string, e *slo.Engine) {
+				t.Helper()
+				now := status(e, old.At)
+				if len(now) != len(old.Status) {
+					t.Fatalf("%s: %d rows, there were %d", when, len(now), len(old.Status))
+				}
+				for i := range now {
+					got, err := json.Marshal(now[i])
+					if err != nil {
+						t.Fatal(err)
+					}
+					if string(got) != string(old.Status[i]) {
+						t.Errorf("%s, row %d:\ngot  %s\nwas  %s", when, i, got, old.Status[i])
+					}
+				}
+			}
+			e := d.restore(t, tick, objectives...)
+			e.Watch(began)
+			same("as read", e)
+			d.commit(e)
+			same("written again", d.restore(t, tick, objectives...))
+		})
 	}
 }

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -375,6 +378,12 @@ func (s *Store) write(records []Record, next *digest) error {
 		return err
 	}
 	next.txid = uint64(tx.ID())
+	// In the order of keys: a page that grows at its end moves nothing, and one with 100,000 new
+	// records would move itself for each of them.
+	records = slices.Clone(records)
+	slices.SortStableFunc(records, func(a, b Record) int {
+		return cmp.Or(cmp.Compare(a.Bucket, b.Bucket), bytes.Compare(a.Key, b.Key))
+	})
 	if err := put(tx, records, next); err != nil {
 		tx.Rollback()
 		return err
