@@ -309,9 +309,16 @@ func (p *Pipeline) take(l *lane, j *job[[]slo.Sample]) bool {
 			p.said.well(p.Logger, "note "+samples[i].SLO, "slo is counted again", "slo", samples[i].SLO)
 		}
 		p.Metrics.baselined(samples[i].Baselined)
-		if err := p.Engine.Observe(samples[i]); err != nil {
-			p.Logger.Error("answer refused", "from", l.Source.Name(), "err", err)
-		} else if samples[i].Progress != nil {
+	}
+	refused := p.Engine.Observe(samples...) != nil
+	for i := range samples {
+		if refused { // not all of them: put again, it changes nothing
+			if err := p.Engine.Observe(samples[i]); err != nil {
+				p.Logger.Error("answer refused", "from", l.Source.Name(), "err", err)
+				continue
+			}
+		}
+		if samples[i].Progress != nil {
 			p.progress[samples[i].SLO] = samples[i].Progress
 		}
 	}
