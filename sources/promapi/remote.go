@@ -292,7 +292,7 @@ func (s *Source) distant(ctx context.Context, youngest time.Time, r *request, st
 	s.mu.Lock()
 	off := s.remote.off
 	s.mu.Unlock()
-	names, listed := metrics(r.sel)
+	names, rest, listed := metrics(r.sel)
 	if off || !listed || end-start < longSpan.Milliseconds() {
 		return nil, 0, false, nil
 	}
@@ -302,7 +302,7 @@ func (s *Source) distant(ctx context.Context, youngest time.Time, r *request, st
 		err = errEmpty
 	}
 	if err == nil {
-		err = s.vouched(ctx, youngest, r.sel, names, found, start, end)
+		err = s.vouched(ctx, youngest, names, rest, found, start, end)
 	}
 	if err != nil {
 		return nil, 0, true, err
@@ -340,20 +340,20 @@ func (s *Source) distrust(r *request, err error) {
 	}
 }
 
-// metrics are the names that a selector chooses among; ok is false where they cannot be listed.
-func metrics(sel selectors.Selector) (names []string, ok bool) {
-	for _, m := range sel.Matchers {
-		switch {
-		case m.Name != labels.MetricName:
-		case m.Type == labels.MatchEqual && m.Value != "":
-			return []string{m.Value}, true
-		case m.Type == labels.MatchRegexp && len(m.SetMatches()) > 0:
-			names = slices.Clone(m.SetMatches())
-			slices.Sort(names)
-			return slices.Compact(names), true
+// metrics are the names that a selector chooses among, and its other matchers; ok is false where the
+// names cannot be listed.
+func metrics(sel selectors.Selector) (names []string, rest []*labels.Matcher, ok bool) {
+	for i, m := range sel.Matchers {
+		if m.Name == labels.MetricName && m.Type == labels.MatchEqual && m.Value != "" {
+			names = []string{m.Value}
+		} else if m.Name == labels.MetricName && m.Type == labels.MatchRegexp {
+			names = slices.Compact(slices.Sorted(slices.Values(m.SetMatches())))
+		}
+		if len(names) > 0 {
+			return names, slices.Concat(sel.Matchers[:i], sel.Matchers[i+1:]), true
 		}
 	}
-	return nil, false
+	return nil, nil, false
 }
 
 // vouched holds an answer of remote read, which must hold the moment start too, against the query
@@ -364,14 +364,14 @@ func metrics(sel selectors.Selector) (names []string, ok bool) {
 // Whether the left edge of the window belongs to it differs: it does not since Prometheus 3. So the
 // window begins at a moment at which the answer has no sample; if it is short of one just there, the
 // numbers differ.
-func (s *Source) vouched(ctx context.Context, youngest time.Time, sel selectors.Selector, names []string, found []series, start, end int64) error {
+func (s *Source) vouched(ctx context.Context, youngest time.Time, names []string, rest []*labels.Matcher, found []series, start, end int64) error {
 	edge := start
 	for _, one := range found {
 		if len(one.floats) > 0 && one.floats[0].T == start || len(one.hists) > 0 && one.hists[0].t == start {
 			edge = start - 1
 		}
 	}
-	shown, err := s.sampled(ctx, youngest, sel, names, edge, end)
+	shown, err := s.sampled(ctx, youngest, names, rest, edge, end)
 	if err != nil {
 		return err
 	}
@@ -396,8 +396,9 @@ func (s *Source) vouched(ctx context.Context, youngest time.Time, sel selectors.
 	return nil
 }
 
-// sampled are the numbers of samples in (start, end] of the series that a selector chooses, by metricKey.
-func (s *Source) sampled(ctx context.Context, youngest time.Time, sel selectors.Selector, names []string, start, end int64) (map[string]int, error) {
+// sampled are the numbers of samples in (start, end] of the series of these names that the rest of
+// a selector chooses, by metricKey.
+func (s *Source) sampled(ctx context.Context, youngest time.Time, names []string, rest []*labels.Matcher, start, end int64) (map[string]int, error) {
 	out := map[string]int{}
 	ask := func(expr string, names []string) error {
 		a, err := s.client.instant(ctx, youngest, expr, end)
@@ -413,9 +414,6 @@ func (s *Source) sampled(ctx context.Context, youngest time.Time, sel selectors.
 		}
 		return nil
 	}
-	rest := slices.DeleteFunc(slices.Clone(sel.Matchers), func(m *labels.Matcher) bool {
-		return m.Name == labels.MetricName && m.Type == labels.MatchEqual // the names are what it lets through
-	})
 	var expr strings.Builder
 	first := 0
 	for i, name := range names {

@@ -371,6 +371,43 @@ func upstream(t *testing.T, server string, r *http.Request) []byte {
 	return body
 }
 
+// A request for more metrics than one query for their numbers of samples may name.
+func TestRemoteReadOfManyMetrics(t *testing.T) {
+	r := &recording{lines: map[string][]string{}}
+	var questions []sources.Question
+	var want []float64
+	path := "/" + strings.Repeat("long", 60)
+	for i := range 40 {
+		name := fmt.Sprintf("many%d_total", i)
+		sel := fmt.Sprintf(`%s{job="shop",path=%q`, name, path)
+		for k := range 960 {
+			r.write(name, sel+"}", at(time.Duration(k)*15*time.Second+time.Second), float64((i+1)*k))
+		}
+		questions = append(questions, counters(name, sel+"}", sel+`,code="500"}`))
+		want = append(want, float64((i+1)*959))
+	}
+	dir := t.TempDir()
+	promtest.CreateBlocks(t, dir, strings.NewReader(r.text()))
+	server := promtest.Start(t, promtest.Options{Dir: dir})
+	var read, tallies atomic.Int64
+	front := infront(t, server.URL(), func(_ http.ResponseWriter, r *http.Request, query string, pass func(string)) {
+		if r.URL.Path == remotePath {
+			read.Add(1)
+		}
+		if strings.Contains(query, metricNote) {
+			tallies.Add(1)
+		}
+		pass(query)
+	})
+	got, trusted := whole(t, front.URL, "", questions...)
+	if !slices.Equal(got, want) || !trusted {
+		t.Errorf("%v, want %v; believed: %t", got, want, trusted)
+	}
+	if read.Load() != 2 || tallies.Load() != 4 {
+		t.Errorf("asked %d times by remote read, and %d times for numbers; want 2 and 4", read.Load(), tallies.Load())
+	}
+}
+
 // Samples on the very edge of a span are counted once, whether the server's windows hold their left
 // edge, as before Prometheus 3, or not.
 func TestRemoteReadOnTheEdge(t *testing.T) {

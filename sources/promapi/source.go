@@ -485,7 +485,7 @@ func (s *Source) samples(ctx context.Context, youngest time.Time, r *request, st
 	a, err := s.client.instant(ctx, youngest, fmt.Sprintf("%s[%dms]", r.sel, end-start), end)
 	switch {
 	case err == nil:
-		if strange != nil && (strange != errEmpty || a.samples > 0) {
+		if strange != nil && (!errors.Is(strange, errEmpty) || a.samples > 0) {
 			s.distrust(r, strange)
 		}
 		s.learnRate(r, a.samples, end-start)
