@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/prompb"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
@@ -149,6 +150,21 @@ func TestRemoteRead(t *testing.T) {
 	readAlike(t, s, `{job="shop"}`, dawn.Add(-time.Hour), dusk, nil)
 	readAlike(t, s, `http_requests_total{pod!~"a|b",code=~"2..",route!=""}`, at(time.Hour+7*time.Second), at(3*time.Hour), nil)
 	readAlike(t, newSource(t, labelled.URL(), nil, questions...), `{job="shop"}`, dawn, dusk, map[string]string{"cluster": "tokyo"})
+}
+
+// Chunks of the newer encoding are read too.
+func TestRemoteReadOfXOR2(t *testing.T) {
+	server := promtest.Start(t, promtest.Options{Config: `
+global: {scrape_interval: 200ms, scrape_timeout: 200ms}
+storage: {tsdb: {chunk_encoding: {floats: xor2}}}
+scrape_configs: [{job_name: self, static_configs: [{targets: ["` + promtest.Self + `"]}]}]
+`})
+	for range 5 {
+		server.AwaitScrape("self", time.Now())
+	}
+	// The last scrape may still be written while it is asked for; the ones before are not.
+	end := time.UnixMilli(int64(server.Query(`max(timestamp(up))*1000-1`).(model.Vector)[0].Value))
+	readAlike(t, newSource(t, server.URL(), nil), `{__name__=~"prometheus_http_requests_total|go_memstats_.*"}`, end.Add(-time.Second), end, nil)
 }
 
 // infront is a proxy in front of a server. It is told the query of a request; pass hands it on, with
