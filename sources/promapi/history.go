@@ -300,7 +300,7 @@ func (s *Source) recall(ctx context.Context, b *bundle, works []*work, hands []h
 		unknown := func(l labels.Labels) bool {
 			for _, w := range works {
 				if w.err == nil && slices.Contains(asking, w.q) {
-					if p, ok := w.q.plan.Series(l); ok && !w.cursor.mem.Knows(p.Key) {
+					if p, ok := w.q.counter(l); ok && !w.cursor.mem.Knows(p.Key) {
 						return true
 					}
 					if p, _, ok := w.q.plan.Native(l); ok && !w.cursor.mem.Knows(p.Key) {
