@@ -167,9 +167,9 @@ scrape_configs: [{job_name: self, static_configs: [{targets: ["` + promtest.Self
 	readAlike(t, newSource(t, server.URL(), nil), `{__name__=~"prometheus_http_requests_total|go_memstats_.*"}`, end.Add(-time.Second), end, nil)
 }
 
-// infront is a proxy in front of a server. It is told the query of a request; pass hands it on, with
-// the query that it is given.
-func infront(t *testing.T, server string, handle func(w http.ResponseWriter, r *http.Request, query string, pass func(query string))) *httptest.Server {
+// infront is a proxy in front of a server. It is told the form of a query; pass hands a request on,
+// with the form that it is given.
+func infront(t *testing.T, server string, handle func(w http.ResponseWriter, r *http.Request, form url.Values, pass func(form url.Values))) *httptest.Server {
 	t.Helper()
 	target, err := url.Parse(server)
 	if err != nil {
@@ -186,11 +186,14 @@ func infront(t *testing.T, server string, handle func(w http.ResponseWriter, r *
 			t.Error(err)
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
-		form, err := url.ParseQuery(string(body))
-		isForm := err == nil && form.Has("query") && r.URL.Path != remotePath
-		handle(w, r, form.Get("query"), func(query string) {
-			if isForm {
-				form.Set("query", query)
+		var form url.Values
+		if r.Header.Get("Content-Type") == "application/x-www-form-urlencoded" {
+			if form, err = url.ParseQuery(string(body)); err != nil {
+				t.Error(err)
+			}
+		}
+		handle(w, r, form, func(form url.Values) {
+			if form != nil {
 				body = []byte(form.Encode())
 			}
 			r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
@@ -235,9 +238,9 @@ func TestRemoteReadThatFails(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var asked atomic.Int64
-			front := infront(t, server.URL(), func(w http.ResponseWriter, r *http.Request, query string, pass func(string)) {
+			front := infront(t, server.URL(), func(w http.ResponseWriter, r *http.Request, form url.Values, pass func(url.Values)) {
 				if r.URL.Path != remotePath {
-					pass(query)
+					pass(form)
 					return
 				}
 				asked.Add(1)
@@ -406,14 +409,14 @@ func TestRemoteReadOfManyMetrics(t *testing.T) {
 	promtest.CreateBlocks(t, dir, strings.NewReader(r.text()))
 	server := promtest.Start(t, promtest.Options{Dir: dir})
 	var read, tallies atomic.Int64
-	front := infront(t, server.URL(), func(_ http.ResponseWriter, r *http.Request, query string, pass func(string)) {
+	front := infront(t, server.URL(), func(_ http.ResponseWriter, r *http.Request, form url.Values, pass func(url.Values)) {
 		if r.URL.Path == remotePath {
 			read.Add(1)
 		}
-		if strings.Contains(query, metricNote) {
+		if strings.Contains(form.Get("query"), metricNote) {
 			tallies.Add(1)
 		}
-		pass(query)
+		pass(form)
 	})
 	got, trusted := whole(t, front.URL, "", questions...)
 	if !slices.Equal(got, want) || !trusted {
@@ -430,14 +433,14 @@ func TestRemoteReadOnTheEdge(t *testing.T) {
 	server := zones(t, promtest.Options{})
 	window := regexp.MustCompile(`\[(\d+)ms\]`)
 	for name, closed := range map[string]bool{"left-open": false, "closed": true} {
-		front := infront(t, server.URL(), func(_ http.ResponseWriter, _ *http.Request, query string, pass func(string)) {
-			if closed { // samples have whole milliseconds: [a, b] holds what (a-1, b] holds
-				query = window.ReplaceAllStringFunc(query, func(text string) string {
+		front := infront(t, server.URL(), func(_ http.ResponseWriter, _ *http.Request, form url.Values, pass func(url.Values)) {
+			if closed && form != nil { // samples have whole milliseconds: [a, b] holds what (a-1, b] holds
+				form.Set("query", window.ReplaceAllStringFunc(form.Get("query"), func(text string) string {
 					ms, _ := strconv.Atoi(window.FindStringSubmatch(text)[1])
 					return fmt.Sprintf("[%dms]", ms+1)
-				})
+				}))
 			}
-			pass(query)
+			pass(form)
 		})
 		got, trusted := whole(t, front.URL, "", counters("aligned", `aligned_total`, `aligned_total{code="500"}`), counters("zones", `zones_total`, `zones_total{code="500"}`))
 		if want := []float64{959, 959 * 11111}; !slices.Equal(got, want) || !trusted {
@@ -452,7 +455,7 @@ func TestRemoteReadGivenUp(t *testing.T) {
 	server := zones(t, promtest.Options{})
 	var sick, down atomic.Bool
 	var asked atomic.Int64
-	front := infront(t, server.URL(), func(w http.ResponseWriter, r *http.Request, query string, pass func(string)) {
+	front := infront(t, server.URL(), func(w http.ResponseWriter, r *http.Request, form url.Values, pass func(url.Values)) {
 		read := r.URL.Path == remotePath
 		if read {
 			asked.Add(1)
@@ -461,7 +464,7 @@ func TestRemoteReadGivenUp(t *testing.T) {
 			w.WriteHeader(http.StatusBadGateway)
 			return
 		}
-		pass(query)
+		pass(form)
 	})
 	s := newSource(t, front.URL, nil, counters("zones", `zones_total`, `zones_total{code="500"}`))
 	events := 0.0
@@ -540,12 +543,12 @@ func TestRemoteReadCutBetweenFrames(t *testing.T) {
 	} {
 		t.Run(f.name, func(t *testing.T) {
 			var read, texts atomic.Int64
-			front := infront(t, server.URL(), func(w http.ResponseWriter, r *http.Request, query string, pass func(string)) {
+			front := infront(t, server.URL(), func(w http.ResponseWriter, r *http.Request, form url.Values, pass func(url.Values)) {
 				if r.URL.Path != remotePath {
-					if strings.HasPrefix(query, "zones_total[") {
+					if strings.HasPrefix(form.Get("query"), "zones_total[") {
 						texts.Add(1)
 					}
-					pass(query)
+					pass(form)
 					return
 				}
 				read.Add(1)
