@@ -45,6 +45,7 @@ const (
 	maxFrame   = 64 << 20  // bytes of one message; Prometheus sends about 1 MiB
 	maxLost    = 3         // answers in a row that text had to stand in for, before nobody asks any more
 	maxTallied = 8 << 10   // bytes of a query for numbers of samples, beyond which another one is begun
+	minChunk   = 4         // bytes; the header of any encoding is shorter, and its reader takes it for granted
 	metricNote = "__yoyu_metric__"
 )
 
@@ -224,6 +225,9 @@ func (s *chunked) chunk(c *prompb.Chunk, start, end int64) (samples int, err err
 	}
 	if len(c.Data) < 2 {
 		return 0, errors.New("a chunk without samples")
+	}
+	if len(c.Data) < minChunk {
+		return 0, fmt.Errorf("a chunk: of %d bytes", len(c.Data))
 	}
 	chunk, err := chunkenc.FromData(encoding, c.Data)
 	if err != nil {

@@ -632,6 +632,7 @@ func TestReadChunks(t *testing.T) {
 		"samples that do not ascend": {framed(t, prompb.ChunkedReadResponse{ChunkedSeries: []*prompb.ChunkedSeries{{Chunks: slices.Repeat(unframed(t, frameOf(t, "a", 1000, 1)), 2)}}}), "do not ascend"},
 		"another encoding":           {framed(t, prompb.ChunkedReadResponse{ChunkedSeries: []*prompb.ChunkedSeries{{Chunks: []prompb.Chunk{{Type: 77, Data: []byte{0, 1, 2}}}}}}), "chunks of encoding"},
 		"an empty chunk":             {framed(t, prompb.ChunkedReadResponse{ChunkedSeries: []*prompb.ChunkedSeries{{Chunks: []prompb.Chunk{{Type: prompb.Chunk_XOR}}}}}), "a chunk without samples"},
+		"a chunk of half a header":   {framed(t, prompb.ChunkedReadResponse{ChunkedSeries: []*prompb.ChunkedSeries{{Chunks: []prompb.Chunk{{Type: prompb.Chunk_HISTOGRAM, Data: []byte{0, 9}}}}}}), "a chunk: of 2 bytes"},
 		"a chunk that is cut":        {framed(t, prompb.ChunkedReadResponse{ChunkedSeries: []*prompb.ChunkedSeries{{Chunks: []prompb.Chunk{{Type: prompb.Chunk_XOR, Data: []byte{0, 9, 1}}}}}}), "a chunk: "},
 	} {
 		if got, err := readChunks(bytes.NewReader(c.stream), 0, 1e6, 100); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -660,6 +661,42 @@ func FuzzReadChunks(f *testing.F) {
 		}
 		if _, behind := readChunks(bytes.NewReader(append(bytes.Clone(front), stream...)), 500, 3000, 1001); (err == nil) != (behind == nil) {
 			t.Fatalf("alone %v, behind a frame %v", err, behind)
+		}
+	})
+}
+
+// FuzzChunk holds the reader to the law for chunks of floats that no server would write, in frames that
+// are whole: an error, or samples in the span that ascend; never a panic.
+func FuzzChunk(f *testing.F) {
+	for kind, chunk := range map[prompb.Chunk_Encoding]chunkenc.Chunk{prompb.Chunk_XOR: chunkenc.NewXORChunk(), prompb.Chunk_XOR2: chunkenc.NewXOR2Chunk()} {
+		app, err := chunk.Appender()
+		if err != nil {
+			f.Fatal(err)
+		}
+		for i := range int64(4) {
+			app.Append(0, 600+500*i, float64(i*i))
+		}
+		f.Add(kind == prompb.Chunk_XOR2, chunk.Bytes())
+	}
+	f.Fuzz(func(t *testing.T, newer bool, data []byte) {
+		kind := prompb.Chunk_XOR
+		if newer {
+			kind = prompb.Chunk_XOR2
+		}
+		all, err := readChunks(bytes.NewReader(framed(t, prompb.ChunkedReadResponse{ChunkedSeries: []*prompb.ChunkedSeries{{
+			Chunks: []prompb.Chunk{{Type: kind, Data: data}},
+		}}})), 500, 3000, 1e5)
+		if err != nil && all != nil {
+			t.Fatalf("%v, and yet %d series", err, len(all))
+		}
+		for _, one := range all {
+			last := int64(500)
+			for _, p := range one.floats {
+				if p.T <= last || p.T > 3000 {
+					t.Fatalf("a sample at %d after %d", p.T, last)
+				}
+				last = p.T
+			}
 		}
 	})
 }
