@@ -717,6 +717,7 @@ func TestNativeHistograms(t *testing.T) {
 		}
 	}
 	readAlike(t, s, `{job=~"native|both|classic"}`, begin, end, nil)
+	readAlike(t, s, `{__name__=~"seconds|seconds_count|seconds_bucket",job=~"native|both|classic"}`, begin, end, nil)
 
 	// A span and its halves, each by a source that just began.
 	fresh := func(from, to time.Time) slo.Sample {

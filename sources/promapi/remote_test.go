@@ -79,6 +79,16 @@ func readAlike(t *testing.T, s *Source, selector string, from, to time.Time, add
 	if samples == 0 {
 		t.Error("nothing to compare")
 	}
+	// And it can be vouched for, unless it differs.
+	if names, rest, ok := metrics(sel); ok {
+		if read, err = s.client.read(context.Background(), to, sel.Matchers, start-1, end, 1e7); err != nil {
+			t.Fatal(err)
+		}
+		err := s.vouched(context.Background(), to, names, rest, read, start, end)
+		if (err == nil) != (len(added) == 0) {
+			t.Errorf("%s: with the labels %v: %v", selector, added, err)
+		}
+	}
 }
 
 // stripped are series without the labels that were added to them.
@@ -150,6 +160,7 @@ func TestRemoteRead(t *testing.T) {
 	readAlike(t, s, `{job="shop"}`, dawn.Add(-time.Hour), dusk, nil)
 	readAlike(t, s, `http_requests_total{pod!~"a|b",code=~"2..",route!=""}`, at(time.Hour+7*time.Second), at(3*time.Hour), nil)
 	readAlike(t, newSource(t, labelled.URL(), nil, questions...), `{job="shop"}`, dawn, dusk, map[string]string{"cluster": "tokyo"})
+	readAlike(t, newSource(t, labelled.URL(), nil, questions...), `http_requests_total{job="shop"}`, dawn, dusk, map[string]string{"cluster": "tokyo"})
 }
 
 // Chunks of the newer encoding are read too.
@@ -165,6 +176,21 @@ scrape_configs: [{job_name: self, static_configs: [{targets: ["` + promtest.Self
 	// The last scrape may still be written while it is asked for; the ones before are not.
 	end := time.UnixMilli(int64(server.Query(`max(timestamp(up))*1000-1`).(model.Vector)[0].Value))
 	readAlike(t, newSource(t, server.URL(), nil), `{__name__=~"prometheus_http_requests_total|go_memstats_.*"}`, end.Add(-time.Second), end, nil)
+}
+
+// The mark that a target's series leave behind when it is gone is no sample: not in text, not in
+// their number, not by remote read.
+func TestRemoteReadOfSeriesThatEnded(t *testing.T) {
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hits_total 7\n") }))
+	server := promtest.Start(t, promtest.Options{Jobs: []promtest.Job{
+		{Name: "gone", Targets: []string{target.Listener.Addr().String()}, Interval: 200 * time.Millisecond},
+	}})
+	server.Await(`count_over_time(hits_total[1m]) > 2`, func(v model.Vector) bool { return len(v) == 1 })
+	target.Close()
+	server.Await(`up{job="gone"} == 0`, func(v model.Vector) bool { return len(v) == 1 })
+
+	end := time.Now().Truncate(time.Second).Add(time.Second) // nothing comes any more
+	readAlike(t, newSource(t, server.URL(), nil), "hits_total", end.Add(-time.Minute), end, nil)
 }
 
 // infront is a proxy in front of a server. It is told the form of a query; pass hands a request on,
