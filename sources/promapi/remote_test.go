@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -414,6 +415,64 @@ func upstream(t *testing.T, server string, r *http.Request) []byte {
 		t.Fatalf("%s: %s, %v", answer.Status, body, err)
 	}
 	return body
+}
+
+// The law: whatever labels the series and the server have, and whatever the selectors say of them,
+// what comes by remote read counts as what comes in text.
+func TestRemoteReadCountsAsText(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 11))
+	names, values := []string{"zone", "host", "cell"}, []string{"", "x", "y", "x|y", "x.y"}
+	believed, runs := 0, 0
+	for range 3 {
+		rec, known := &recording{lines: map[string][]string{}}, map[string]bool{}
+		for i := range 25 {
+			name := fmt.Sprintf("m%d_total", r.IntN(3))
+			series := name + `{job="shop"`
+			for _, label := range names {
+				if v := values[r.IntN(len(values))]; v != "" {
+					series += fmt.Sprintf(",%s=%q", label, v)
+				}
+			}
+			if series += "}"; known[series] {
+				continue
+			}
+			known[series] = true
+			for k, first := 0, r.IntN(300); first+k < 960-i; k++ {
+				rec.write(name, series, at(time.Duration(first+k)*15*time.Second+time.Duration(i%3)*time.Second), float64((1+i*i)*k))
+			}
+		}
+		o := promtest.Options{Dir: t.TempDir(), ExternalLabels: map[string]string{}, ExtraFlags: []string{"--storage.remote.read-max-bytes-in-frame=400"}}
+		for _, label := range names {
+			if r.IntN(3) == 0 {
+				o.ExternalLabels[label] = values[1+r.IntN(len(values)-1)]
+			}
+		}
+		promtest.CreateBlocks(t, o.Dir, strings.NewReader(rec.text()))
+		server := promtest.Start(t, o)
+		for range 15 {
+			var questions []sources.Question
+			for i := range 1 + r.IntN(3) {
+				sel := fmt.Sprintf(`m%d_total{job="shop"`, r.IntN(3))
+				for _, label := range names {
+					if r.IntN(2) == 0 {
+						sel += fmt.Sprintf(",%s%s%q", label, []string{"=", "!=", "=~", "!~"}[r.IntN(4)], values[r.IntN(len(values))])
+					}
+				}
+				questions = append(questions, counters(fmt.Sprint("q", i), sel+"}", sel+`,code="500"}`, "zone"))
+			}
+			want, _ := whole(t, server.URL(), remoteNever, questions...)
+			got, trusted := whole(t, server.URL(), remoteAuto, questions...)
+			if !slices.Equal(got, want) {
+				t.Errorf("external labels %v, %v: %v, in text %v", o.ExternalLabels, questions, got, want)
+			}
+			if runs++; trusted {
+				believed++
+			}
+		}
+	}
+	if believed < runs/4 || believed > runs*3/4 {
+		t.Errorf("%d of %d were believed: nothing to compare", believed, runs)
+	}
 }
 
 // A request for more metrics than one query for their numbers of samples may name.
