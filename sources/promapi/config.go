@@ -18,7 +18,7 @@ type Config struct {
 	URL          string                  `yaml:"url"`                     // base address, with the path prefix if there is one
 	Limits       Limits                  `yaml:"limits,omitempty"`        // how gently the server is asked
 	ReplicaLabel string                  `yaml:"replica_label,omitempty"` // one of several replicas behind the address is followed
-	RemoteRead   string                  `yaml:"remote_read,omitempty"`   // never; auto: for long spans, experimental, see remoteAuto
+	RemoteRead   string                  `yaml:"remote_read,omitempty"`   // auto: long spans come as chunks where that is exact; never: in text only; "" is auto
 	SigV4        any                     `yaml:"sigv4,omitempty"`         // refused, see Validate
 	HTTP         config.HTTPClientConfig `yaml:",inline"`
 }
@@ -31,9 +31,7 @@ type Limits struct {
 	Backfill          model.Duration `yaml:"backfill,omitempty"`            // how far back the windows are filled; obeyed by the caller
 }
 
-// The values of Config.RemoteRead; "" is never. With auto counts are exact only from a server without
-// external labels, reached over a connection that tells a cut answer from a whole one: the labels
-// that a server adds are learnt from one selector, and a stream may end between two frames.
+// The values of Config.RemoteRead. Both count the same.
 const (
 	remoteAuto  = "auto"
 	remoteNever = "never"

@@ -34,3 +34,27 @@ replica_label: prometheus_replica
 		t.Errorf("client %+v", c.HTTP)
 	}
 }
+
+// A file that names remote_read keeps loading, and means what it says.
+func TestRemoteReadConfig(t *testing.T) {
+	for value, want := range map[string]remote{"": {}, "remote_read: auto": {}, "remote_read: never": {off: true}} {
+		c := DefaultConfig()
+		d := yaml.NewDecoder(strings.NewReader("url: http://prometheus:9090\n" + value))
+		d.KnownFields(true)
+		if err := d.Decode(&c); err != nil {
+			t.Fatal(err)
+		}
+		s, err := New(Options{Name: "prom", Config: c, Tick: tick})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.remote != want {
+			t.Errorf("%q: %+v, want %+v", value, s.remote, want)
+		}
+	}
+	c := DefaultConfig()
+	c.URL, c.RemoteRead = "http://prometheus:9090", "always"
+	if err := c.Validate(); err == nil || err.Error() != `remote_read: is "always"; write auto or never` {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,9 +1,11 @@
 package promapi
 
 import (
+	"cmp"
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -61,10 +63,22 @@ type segment struct {
 	cut      int64
 }
 
+// counter places a series of floats in the question. The bound of a histogram is one series however
+// it is spelt: a server that writes 1.0 where it wrote 1 goes on with the same counter.
+func (q *question) counter(l labels.Labels) (increments.Series, bool) {
+	found, ok := q.plan.Series(l)
+	if le := l.Get(labels.BucketLabel); ok && q.Indicator.Kind == sources.Latency && le != "" {
+		if usual := strconv.FormatFloat(q.Indicator.Below, 'g', -1, 64); le != usual && q.isThreshold(le) {
+			found.Key = labels.NewBuilder(l).Set(labels.BucketLabel, usual).Labels().String()
+		}
+	}
+	return found, ok
+}
+
 // place finds the question's series among the samples of the requests that were made for it.
 func (s *Source) place(q *question, all []series) []placed {
 	var out []placed
-	known := map[string]bool{}
+	known := map[string]int{} // where in out
 	for i := range all {
 		one := &all[i]
 		p := placed{}
@@ -72,8 +86,13 @@ func (s *Source) place(q *question, all []series) []placed {
 			p.replica = one.labels.Get(s.replicaLabel)
 		}
 		if len(one.floats) > 0 {
-			if found, ok := q.plan.Series(one.labels); ok && !known[found.Key] {
-				known[found.Key] = true
+			found, ok := q.counter(one.labels)
+			i, again := known[found.Key]
+			switch {
+			case ok && again: // in another spelling
+				out[i].Points = mingled(out[i].Points, one.floats)
+			case ok:
+				known[found.Key] = len(out)
 				f := p
 				f.Series = s.regrouped(q, found)
 				f.Points, f.labels = one.floats, one.labels
@@ -81,8 +100,9 @@ func (s *Source) place(q *question, all []series) []placed {
 			}
 		}
 		if len(one.hists) > 0 {
-			if count, below, ok := q.plan.Native(one.labels); ok && !known[below.Key] {
-				known[below.Key] = true
+			count, below, ok := q.plan.Native(one.labels)
+			if _, again := known[below.Key]; ok && !again {
+				known[below.Key] = len(out)
 				h := p
 				h.Series, h.below = s.regrouped(q, count), s.regrouped(q, below)
 				h.hists, h.labels = one.hists, one.labels
@@ -91,6 +111,13 @@ func (s *Source) place(q *question, all []series) []placed {
 		}
 	}
 	return out
+}
+
+// mingled are the samples of both, ascending. Where both hold a moment the first says it.
+func mingled(a, b []increments.Point) []increments.Point {
+	out := slices.Concat(a, b)
+	slices.SortStableFunc(out, func(a, b increments.Point) int { return cmp.Compare(a.T, b.T) })
+	return slices.CompactFunc(out, func(a, b increments.Point) bool { return a.T == b.T })
 }
 
 // regrouped takes the replica out of a series' group: it says who watched, not what happened.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -384,6 +385,26 @@ func TestHistoryIsAskedOnce(t *testing.T) {
 	}
 	if n != 1 {
 		t.Errorf("the history was asked for %d times, want once", n)
+	}
+}
+
+// What was silent for the whole period is forgotten, or pods that come and go would be remembered for ever.
+func TestSweep(t *testing.T) {
+	q := &question{}
+	q.Period = slo.Day
+	c := q.newCursor(tick)
+	now := dawn.UnixMilli()
+	for name, at := range map[string]int64{"gone": now - slo.Day.Milliseconds(), "there": now - slo.Day.Milliseconds() + 1} {
+		c.asked[name], c.seen[name], c.shapes[name], c.native[name] = at, at, shaping{nativeShape, at}, histogram{t: at}
+	}
+	c.sweep(now, q.Period)
+	for what, left := range map[string][]string{
+		"asked": slices.Collect(maps.Keys(c.asked)), "seen": slices.Collect(maps.Keys(c.seen)),
+		"shapes": slices.Collect(maps.Keys(c.shapes)), "native": slices.Collect(maps.Keys(c.native)),
+	} {
+		if !slices.Equal(left, []string{"there"}) {
+			t.Errorf("%s: left are %q", what, left)
+		}
 	}
 }
 

@@ -300,7 +300,7 @@ func (s *Source) recall(ctx context.Context, b *bundle, works []*work, hands []h
 		unknown := func(l labels.Labels) bool {
 			for _, w := range works {
 				if w.err == nil && slices.Contains(asking, w.q) {
-					if p, ok := w.q.plan.Series(l); ok && !w.cursor.mem.Knows(p.Key) {
+					if p, ok := w.q.counter(l); ok && !w.cursor.mem.Knows(p.Key) {
 						return true
 					}
 					if p, _, ok := w.q.plan.Native(l); ok && !w.cursor.mem.Knows(p.Key) {
@@ -411,11 +411,11 @@ func (s *Source) lastSamples(ctx context.Context, youngest time.Time, sel select
 		ends := map[int64][]labels.Labels{}
 		narrow := closely(sel, some)
 		first := to - (to-from+step-1)/step*step + step
-		a, err := s.client.steps(ctx, youngest, fmt.Sprintf("last_over_time(%s[%dms])", narrow, step), first, to, step)
+		lasts, err := s.matrix(ctx, youngest, fmt.Sprintf("last_over_time(%s[%dms])", narrow, step), first, to, step)
 		if err != nil {
 			return nil, err
 		}
-		for _, one := range a.series {
+		for _, one := range lasts {
 			p := placed{Series: increments.Series{Points: one.floats}, hists: one.hists}
 			if last := p.last(); last != 0 && want(one.labels) {
 				ends[last] = append(ends[last], one.labels)

@@ -211,4 +211,9 @@ func (c *cursor) sweep(now int64, keep time.Duration) {
 			delete(c.native, k)
 		}
 	}
+	for k, shape := range c.shapes {
+		if shape.at <= old {
+			delete(c.shapes, k)
+		}
+	}
 }

@@ -6,8 +6,10 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -400,6 +402,32 @@ func TestRecount(t *testing.T) {
 	})
 }
 
+// The last sample of a series that was away is asked for in as many pieces as the server can bear.
+func TestHistoryInPieces(t *testing.T) {
+	server := history(t)
+	q := counters("d", `http_requests_total{pod="d"}`, `http_requests_total{pod="d",code="500"}`)
+	from, to := at(2*time.Hour+50*time.Minute), at(3*time.Hour)
+	want := added(t, collect(t, newSource(t, server.URL(), nil, q), from, to)...)
+	if len(want.Spreads[""]) != 2 {
+		t.Fatalf("nobody was away: %v", want)
+	}
+	refused := atomic.Int64{}
+	front := infront(t, server.URL(), func(w http.ResponseWriter, r *http.Request, form url.Values, pass func(url.Values)) {
+		start, _ := strconv.ParseFloat(form.Get("start"), 64)
+		end, _ := strconv.ParseFloat(form.Get("end"), 64)
+		if end-start > 200*time.Hour.Seconds() {
+			refused.Add(1)
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		pass(form)
+	})
+	differ(t, "in pieces", added(t, collect(t, newSource(t, front.URL, nil, q), from, to)...), want)
+	if refused.Load() == 0 {
+		t.Error("nothing was refused")
+	}
+}
+
 // Bounds are numbers: every pod of the recording spells the threshold in its own way.
 func TestLatency(t *testing.T) {
 	server := history(t)
@@ -689,6 +717,7 @@ func TestNativeHistograms(t *testing.T) {
 		}
 	}
 	readAlike(t, s, `{job=~"native|both|classic"}`, begin, end, nil)
+	readAlike(t, s, `{__name__=~"seconds|seconds_count|seconds_bucket",job=~"native|both|classic"}`, begin, end, nil)
 
 	// A span and its halves, each by a source that just began.
 	fresh := func(from, to time.Time) slo.Sample {

@@ -15,6 +15,11 @@
 // all: a warning, a partial answer, half a reply or an error leave the questions concerned
 // unanswered, and their memories where they stood.
 //
+// Spans of an hour and more come by remote read where the server speaks it (remote_read: auto, the
+// default): as the chunks that it keeps. That is a way, not another source: every such answer must
+// have the series that the query API shows, all labels included, each with as many samples, or it is
+// thrown away and the span asked for in text. So a server with external labels is read in text.
+//
 // Expressions (promql, ratio) and pushdown are evaluated by the server, on ticks and on tiles. Their
 // counts are approximate, but they too follow from what the server holds: how long the tiles of a
 // time are is learned from the samples before it. Only samples that the server gains or loses
@@ -132,7 +137,7 @@ func New(o Options) (*Source, error) {
 		rates:        map[string]float64{},
 		caps:         map[string]int64{},
 		plans:        map[string][]*bundle{},
-		remote:       remote{off: o.Config.RemoteRead != remoteAuto},
+		remote:       remote{off: o.Config.RemoteRead == remoteNever},
 	}
 	type identity struct {
 		indicator sources.Indicator
@@ -472,13 +477,17 @@ func (r *request) asking() []*question {
 // so much it is asked for halves, down to one tick; a merged request that it refuses altogether is
 // taken apart, so that a bad question fails alone.
 func (s *Source) samples(ctx context.Context, youngest time.Time, r *request, start, end int64, fail func(error, []*question)) ([]series, error) {
-	if all, n, ok := s.distant(ctx, youngest, r, start, end); ok {
+	all, n, tried, strange := s.distant(ctx, youngest, r, start, end)
+	if tried && strange == nil {
 		s.learnRate(r, n, end-start)
 		return all, nil
 	}
 	a, err := s.client.instant(ctx, youngest, fmt.Sprintf("%s[%dms]", r.sel, end-start), end)
 	switch {
 	case err == nil:
+		if strange != nil && (!errors.Is(strange, errEmpty) || a.samples > 0) {
+			s.distrust(r, strange)
+		}
 		s.learnRate(r, a.samples, end-start)
 		return after(a.series, start), nil
 	case ctx.Err() != nil:
