@@ -8,11 +8,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/yoyu-sre/yoyu/internal/config"
 	"github.com/yoyu-sre/yoyu/internal/rules"
+	"github.com/yoyu-sre/yoyu/slo"
 )
 
 func addRules(k *kingpin.Application, p *process) (string, func(context.Context) error) {
@@ -24,6 +26,7 @@ func addRules(k *kingpin.Application, p *process) (string, func(context.Context)
 		Short('o').Default("rules").EnumVar(&o.output, "rules", "prometheusrule", "inhibit")
 	c.Flag("standalone", "Record and alert over the raw metrics, for a Prometheus without yoyu. Exit 4 when an SLO cannot be said so in full: stderr says which, and why.").BoolVar(&o.standalone)
 	c.Flag("source", "Write only the SLOs of this source (repeatable; --standalone).").StringsVar(&o.sources)
+	c.Flag("keep-firing-for", "How long an alert about a burn rate outlives its condition, so that a restart of yoyu resolves no page; 0s: not at all.").Default(slo.FormatDuration(rules.DefaultKeep)).DurationVar(&o.keep)
 	c.Flag("tests", "Write unit tests for promtool in place of the rules.").BoolVar(&o.tests)
 	c.Flag("rules-file", "How the unit tests find the file of rules.").Default(rulesFile).StringVar(&o.rulesFile)
 	c.Flag("output-dir", "Folder to write the rules ("+rulesFile+") and their unit tests ("+testsFile+") into; left out, the one asked for goes to stdout.").StringVar(&o.dir)
@@ -43,6 +46,7 @@ type rulesOptions struct {
 	file, output, rulesFile, dir string
 	generic, standalone, tests   bool
 	sources                      []string
+	keep                         time.Duration
 	object                       rules.Object
 }
 
@@ -52,6 +56,8 @@ func (o rulesOptions) check() error {
 		return errors.New("--standalone: wants a configuration: leave --generic out")
 	case len(o.sources) > 0 && !o.standalone:
 		return errors.New("--source: is for --standalone: yoyu's own series are all in one place")
+	case o.keep < 0:
+		return fmt.Errorf("--keep-firing-for %s: is negative", o.keep)
 	case o.output != "rules" && o.tests:
 		return fmt.Errorf("--tests: promtool reads files of rules, leave -o %s out", o.output)
 	case o.output != "rules" && o.dir != "":
@@ -77,6 +83,7 @@ func (p *process) rules(o rulesOptions) error {
 			p.severalSources(c, o.sources)
 		}
 	}
+	of.Keep = o.keep
 	if o.output == "inhibit" {
 		text, err := rules.Inhibit(of)
 		if err == nil {

@@ -15,7 +15,7 @@ import (
 // its severities and groups by neither team, tier nor pod.
 func Alerts(o Options) (*File, error) {
 	a := newAlerting(o)
-	f := &File{intro: a.intro(), groups: []group{a.group(), health()}}
+	f := &File{intro: a.intro(), evaluated: time.Minute, groups: []group{a.group(), health()}}
 	f.tests = append(a.tests(), healthTests()...)
 	return f, f.check()
 }
@@ -27,6 +27,7 @@ type alerting struct {
 	odd     []*class // SLOs that the general rule would get wrong, by what is odd about them
 	stale   time.Duration
 	missing time.Duration
+	keep    time.Duration
 }
 
 // class are SLOs whose alerts are asked for alike.
@@ -42,7 +43,7 @@ type class struct {
 var basic = []string{"team", "tier"}
 
 func newAlerting(o Options) *alerting {
-	a := &alerting{slos: o.SLOs, stale: 3 * time.Minute, missing: 10 * time.Minute}
+	a := &alerting{slos: o.SLOs, keep: o.Keep, stale: 3 * time.Minute, missing: 10 * time.Minute}
 	if o.Tick <= 0 {
 		o.Tick = 30 * time.Second
 	}
@@ -251,12 +252,12 @@ func (a *alerting) burning() []rule {
 			terms[key], labels[key] = append(terms[key], chosen+c.with()+"\n== 1"), one.labels
 		}
 	}
-	out := []rule{burnRule(plain, nil)}
+	out := []rule{burnRule(plain, nil, a.keep)}
 	out[0].about = "Every severity of the alert policies: the label comes with the series. No \"for\": the long and\n" +
 		"the short window have waited already. A restart of yoyu leaves a hole of a scrape or two, which\n" +
 		"is no reason to resolve a page."
 	for i, key := range slices.Sorted(maps.Keys(terms)) {
-		out = append(out, burnRule(terms[key], literals(labels[key])))
+		out = append(out, burnRule(terms[key], literals(labels[key]), a.keep))
 		if i == 0 {
 			out[1].about = "What alert policies write over the severity."
 		}
@@ -264,9 +265,9 @@ func (a *alerting) burning() []rule {
 	return out
 }
 
-func burnRule(terms []string, labels map[string]string) rule {
+func burnRule(terms []string, labels map[string]string, keep time.Duration) rule {
 	return rule{
-		alert: BurnAlert, expr: strings.Join(terms, "\nor\n"), keep: 5 * time.Minute, labels: labels,
+		alert: BurnAlert, expr: strings.Join(terms, "\nor\n"), keep: keep, labels: labels,
 		annotations: []annotation{
 			{"summary", "{{ $labels.slo }} is burning its error budget ({{ $labels.severity }})"},
 			{"description", "Bad events of {{ $labels.slo }} ({{ $labels.service }}) arrive faster than the alert policy allows, " +

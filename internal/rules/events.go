@@ -38,6 +38,11 @@ func newEvents(s SLO) (events, error) {
 			return e, err
 		}
 		all := plan.Selectors()
+		for _, m := range slices.Concat(all[0].Matchers, all[1].Matchers) {
+			if strings.ContainsRune(m.Value, '\ufffd') {
+				return e, errNoText
+			}
+		}
 		e.total, e.part = all[0], all[1]
 		if in.Kind == sources.Latency {
 			e.native = all[2]

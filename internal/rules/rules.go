@@ -19,7 +19,14 @@ import (
 type Options struct {
 	SLOs []SLO         // of a configuration; none: Alerts writes rules that fit whatever configuration
 	Tick time.Duration // of the daemon: how often its series can move; 0 is 30s
+
+	// Keep is how long an alert about a burn rate of yoyu's own series outlives its condition, so that
+	// a restart of yoyu, which leaves a hole of a scrape or two, resolves no page. 0: not at all.
+	Keep time.Duration
 }
+
+// DefaultKeep is what a restart of yoyu may take.
+const DefaultKeep = 5 * time.Minute
 
 // SLO is an objective with what it counts.
 type SLO struct {
@@ -35,7 +42,9 @@ type File struct {
 	intro  string // what stands above the groups, as comments
 	groups []group
 	tests  []test
-	untold []string // SLOs without a unit test, each with the reason
+	// promtool evaluates all groups as often, whatever their own intervals.
+	evaluated time.Duration
+	untold    []string // SLOs without a unit test, each with the reason
 }
 
 type group struct {
@@ -63,12 +72,13 @@ func (f *File) check() error {
 	for g := range f.groups {
 		for i := range f.groups[g].rules {
 			r := &f.groups[g].rules[i]
+			r.expr = escaped(r.expr)
 			parsed, err := read.ParseExpr(r.expr)
 			if err != nil {
 				return fmt.Errorf("rule %s%s: %s: %w", r.record, r.alert, r.expr, err)
 			}
 			if len(r.expr) > 100 && !strings.Contains(r.expr, "\n") {
-				r.expr = parser.Prettify(parsed)
+				r.expr = escaped(parser.Prettify(parsed))
 			}
 		}
 	}
@@ -79,7 +89,10 @@ func (f *File) check() error {
 func (f *File) Untested() []string { return f.untold }
 
 // quote is a text as a string of PromQL.
-func quote(s string) string { return strconv.Quote(strings.ToValidUTF8(s, "\ufffd")) }
+func quote(s string) string { return escaped(strconv.Quote(strings.ToValidUTF8(s, "\ufffd"))) }
+
+// escaped is PromQL whose reader takes U+FFFD for bytes that are no text, unless it is escaped.
+func escaped(expression string) string { return strings.ReplaceAll(expression, "\ufffd", `\ufffd`) }
 
 // literal is a text that the templates of labels and annotations leave as it is.
 func literal(s string) string {

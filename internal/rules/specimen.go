@@ -27,12 +27,12 @@ type specimen struct {
 var (
 	errExpression = errors.New("it counts by an expression, for which nobody here can make up series")
 	errSelectors  = errors.New("no series was found that its selectors choose, and one that they choose as bad")
-	errSlice      = errors.New("its slices are shorter than two of the samples that the test puts in, which come once a minute")
+	errSlice      = errors.New("it has windows shorter than 2m or slices that do not divide 5m, and the test puts in one sample a minute")
 )
 
 func newSpecimen(b *bare) (s specimen, err error) {
 	s.bare = b
-	if s.Budgeting.Slices() && s.Budgeting.Slice < 2*time.Minute {
+	if s.Budgeting.Slices() && (s.Budgeting.Slice < 2*time.Minute || slotLength%s.Budgeting.Slice != 0) {
 		return s, errSlice
 	}
 	for _, one := range b.Policy.Severities {
@@ -226,7 +226,7 @@ func standaloneTests(all []specimen) []test {
 				return "ALERTS{alertname=" + quote(name) + ",slo=" + quote(utf8(s.Name)) + more + "}"
 			}
 			firing := `,alertstate="firing"`
-			ratio := s.of(errorRatio, slo.FormatDuration(least))
+			ratio := s.of(errorRatio, slo.FormatDuration(s.least()))
 
 			bad.series = append(bad.series, s.put(true, "x45")...)
 			late := 40 * time.Minute
@@ -240,13 +240,15 @@ func standaloneTests(all []specimen) []test {
 					expr: count(alerts(BurnAlert, firing+",severity="+quote(severity)))})
 			}
 			if s.Period.Calendar == slo.Rolling {
-				bad.exprs = append(bad.exprs, exprTest{at: late, value: 1, expr: count(s.of(remainingRatio) + " < 0")},
-					exprTest{at: late, value: 1, expr: count(alerts(spentAlert, firing))})
+				bad.exprs = append(bad.exprs, exprTest{at: late, value: 1, expr: count(s.of(remainingRatio) + " < 0")})
+				if !s.Budgeting.Slices() && s.rate()*30*s.Target.Rest().Float() > 1 { // one whole event of budget
+					bad.exprs = append(bad.exprs, exprTest{at: late, value: 1, expr: count(alerts(spentAlert, firing))})
+				}
 			}
 
 			good.series = append(good.series, s.put(false, "x45")...)
 			good.exprs = append(good.exprs, exprTest{at: late, expr: count(ratio + " == 0"), value: 1},
-				exprTest{at: late, expr: count("ALERTS{slo="+quote(utf8(s.Name))+"}"), none: true})
+				exprTest{at: late, expr: count("ALERTS{slo=" + quote(utf8(s.Name)) + "}"), none: true})
 			if s.Period.Calendar == slo.Rolling {
 				good.exprs = append(good.exprs, exprTest{at: late, value: 1, expr: count(s.of(remainingRatio) + " == 1")})
 			}
@@ -261,10 +263,12 @@ func standaloneTests(all []specimen) []test {
 	return out
 }
 
+// rate is how many events a minute it is given: enough for every guard.
+func (s specimen) rate() float64 { return max(6000, s.Policy.MinBadEvents) }
+
 // put are the specimen's series: many events a minute, all of them bad or all good, of one group.
 func (s specimen) put(bad bool, times string) []series {
-	rate := max(6000, s.Policy.MinBadEvents)
-	still, rises := "0+0"+times, "0+"+number(rate)+times
+	still, rises := "0+0"+times, "0+"+number(s.rate())+times
 	line := func(all []labels.Labels, values string) (out []series) {
 		for _, l := range all {
 			m := l.Map()
@@ -299,4 +303,3 @@ func (s specimen) chosenBy(name string) bool {
 	}
 	return false
 }
-

@@ -17,7 +17,6 @@ import (
 const (
 	slotLength = 5 * time.Minute // of the recorded increases that long windows are sums of
 	rawLimit   = 6 * time.Hour   // the longest window that is asked of the raw metrics at every evaluation
-	least      = 5 * time.Minute // the window that every SLO has, whatever its policy
 	keptFor    = 10 * time.Minute
 )
 
@@ -72,7 +71,7 @@ what yoyu rules -o inhibit writes:
 // Standalone are recording and alerting rules over the raw metrics. What an SLO asks and PromQL
 // cannot say is in the gaps: such an SLO is left out, or written without that.
 func Standalone(o Options) (*File, []Gap, error) {
-	f := &File{intro: standaloneIntro + indent(inhibitText(o.SLOs), "  ")}
+	f := &File{evaluated: slotLength, intro: standaloneIntro + indent(inhibitText(o.SLOs), "  ")}
 	var gaps []Gap
 	var bench []specimen
 	for _, s := range o.SLOs {
@@ -127,10 +126,19 @@ func (b *bare) of(name string, window ...string) string {
 	return name + "{slo=" + quote(utf8(b.Name)) + "}"
 }
 
+// least is the window that every SLO has, whatever its policy: one that holds data unless there is
+// none.
+func (b *bare) least() time.Duration {
+	if b.Budgeting.Slices() {
+		return max(slotLength, 2*b.Budgeting.Slice)
+	}
+	return slotLength
+}
+
 // windows are the lookbacks of the policy, the shortest first: those asked of the raw metrics, and
 // those that are sums.
 func (b *bare) windows() (short, long []time.Duration) {
-	all := map[time.Duration]bool{least: true}
+	all := map[time.Duration]bool{b.least(): true}
 	for _, s := range b.Policy.Severities {
 		for _, p := range s.Pairs {
 			all[p.Long], all[p.Short] = true, true
@@ -176,7 +184,7 @@ func (b *bare) fast() group {
 	}
 	g.rules = append(g.rules, rule{
 		alert: dataMissingAlert, wait: 10 * time.Minute,
-		expr:   "max without (window) (absent(" + b.of(windowEvents, slo.FormatDuration(least)) + "))",
+		expr:   "max without (window) (absent(" + b.of(windowEvents, slo.FormatDuration(b.least())) + "))",
 		labels: b.alertLabels(map[string]string{"severity": ticket}),
 		annotations: b.annotations("has no data",
 			"For ten minutes now there has been nothing to count for "+b.about()+": no series of all its events has had two samples in five minutes."),
@@ -331,7 +339,8 @@ func number(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }
 
 // errNoRules are the reasons why an SLO cannot be said in rules.
 var (
-	errGauge = errors.New("a gauge counts its samples, and PromQL compares at steps of its own")
-	errRatio = errors.New("a ratio has no events to count, and no slices are told")
-	errEmpty = errors.New("a slice without events counts as good or bad, and PromQL cannot tell it from one that nobody asked for")
+	errGauge  = errors.New("a gauge counts its samples, and PromQL compares at steps of its own")
+	errNoText = errors.New("a selector holds U+FFFD, which a Prometheus reads in no rule")
+	errRatio  = errors.New("a ratio has no events to count, and no slices are told")
+	errEmpty  = errors.New("a slice without events counts as good or bad, and PromQL cannot tell it from one that nobody asked for")
 )

@@ -55,7 +55,7 @@ func (f *File) Tests(rules string) ([]byte, error) {
 	if len(f.untold) > 0 {
 		intro += "\nNot tested here:\n  " + strings.Join(f.untold, "\n  ")
 	}
-	return write(intro, mapping("rule_files", files, "evaluation_interval", text("1m"), "tests", all))
+	return write(intro, mapping("rule_files", files, "evaluation_interval", text(duration(f.evaluated)), "tests", all))
 }
 
 func (t test) node() *yaml.Node {
@@ -87,7 +87,7 @@ func (t test) node() *yaml.Node {
 		for _, e := range t.exprs {
 			samples := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
 			if !e.none {
-				value := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!float", Value: strconv.FormatFloat(e.value, 'g', -1, 64)}
+				value := &yaml.Node{Kind: yaml.ScalarNode, Value: strconv.FormatFloat(e.value, 'g', -1, 64)}
 				samples.Content = append(samples.Content, mapping("value", value))
 			}
 			list.Content = append(list.Content, mapping("expr", text(e.expr), "eval_time", text(duration(e.at)), "exp_samples", samples))
@@ -221,7 +221,7 @@ func (a *alerting) tests() []test {
 
 	// Every SLO, with every severity: the one test that holds all of them.
 	burn := test{name: "every severity of every SLO: once, whatever the replicas, with the labels to call somebody"}
-	var fires, told []expected
+	var fires []expected
 	for _, s := range stands {
 		burn.series = append(burn.series, s.info("1x20")...)
 		burn.series = append(burn.series, s.twice("slo_error_budget_remaining_ratio", "a", "0.25x20", nil)...)
@@ -241,12 +241,17 @@ func (a *alerting) tests() []test {
 			}})
 		}
 	}
-	told = fires
 	burn.alerts = []alertTest{
 		{time.Minute, BurnAlert, nil},
-		{2 * time.Minute, BurnAlert, told},
-		{10 * time.Minute, BurnAlert, told}, // quiet since 7m: a restart of yoyu resolves nothing
-		{15 * time.Minute, BurnAlert, nil},
+		{2 * time.Minute, BurnAlert, fires},
+		{6 * time.Minute, BurnAlert, fires},
+	}
+	// It is quiet from the seventh minute on.
+	if whole := a.keep.Truncate(time.Minute); whole > time.Minute {
+		burn.alerts = append(burn.alerts, alertTest{5*time.Minute + whole, BurnAlert, fires})
+	}
+	if gone := 9*time.Minute + a.keep.Truncate(time.Minute); gone < 20*time.Minute {
+		burn.alerts = append(burn.alerts, alertTest{gone, BurnAlert, nil})
 	}
 	out := []test{burn}
 

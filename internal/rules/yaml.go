@@ -134,10 +134,10 @@ func text(s string) *yaml.Node {
 	node := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
 	odd := strings.ContainsFunc(s, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) })
 	switch {
-	case odd:
-		node.Style = yaml.DoubleQuotedStyle
-	case strings.Contains(s, "\n") && s[0] != ' ' && s[0] != '\n' && !strings.HasSuffix(s, "\n"):
+	case !odd && strings.Contains(s, "\n") && s[0] != ' ' && s[0] != '\n' && !strings.HasSuffix(s, "\n"):
 		node.Style = yaml.LiteralStyle
+	case odd || strings.Contains(s, "\n"):
+		node.Style = yaml.DoubleQuotedStyle
 	}
 	return node
 }
