@@ -19,7 +19,7 @@ import (
 
 func addRules(k *kingpin.Application, p *process) (string, func(context.Context) error) {
 	c := k.Command("rules", "Write alerting rules for Prometheus over yoyu's own series, or with --standalone over the raw metrics, and unit tests for them.")
-	var o rulesOptions
+	o := rulesOptions{object: rules.Object{Labels: map[string]string{}}}
 	c.Flag("config.file", "Configuration file.").Default("config.yaml").StringVar(&o.file)
 	c.Flag("generic", "Read no configuration: rules that fit any whose alert policies write no labels and whose SLOs are not grouped by team, tier or pod.").BoolVar(&o.generic)
 	c.Flag("output", "What to write: a file of rules, the same as an object for the Prometheus operator, or the inhibit rules for alertmanager.yml.").

@@ -208,6 +208,12 @@ func pack(all []specimen) [][]specimen {
 	return out
 }
 
+// Moments of the unit tests: all that is bad is seen at late; what is good ends at end.
+const (
+	late = 40 * time.Minute
+	end  = 25 * time.Minute
+)
+
 // standaloneTests are tests of SLOs over raw metrics: all events bad, all good, and none.
 func standaloneTests(all []specimen) []test {
 	var out []test
@@ -218,47 +224,76 @@ func standaloneTests(all []specimen) []test {
 		}
 		who := strings.Join(names, ", ")
 		bad := test{name: who + ": every event is bad"}
-		good := test{name: who + ": every event is good"}
-		gone := test{name: who + ": data that stops"}
+		good := test{name: who + ": every event is good, until there are none"}
 		for _, s := range together {
-			count := func(expr string) string { return "count(" + expr + ")" }
-			alerts := func(name, more string) string {
-				return "ALERTS{alertname=" + quote(name) + ",slo=" + quote(utf8(s.Name)) + more + "}"
-			}
-			firing := `,alertstate="firing"`
-			ratio := s.of(errorRatio, slo.FormatDuration(s.least()))
-
 			bad.series = append(bad.series, s.put(true, "x45")...)
-			late := 40 * time.Minute
-			bad.exprs = append(bad.exprs, exprTest{at: late, expr: count(ratio + " == 1"), value: 1})
-			bySeverity := map[string]float64{}
-			for _, one := range saidOf(s.Objective) {
-				bySeverity[one.labels["severity"]]++
-			}
-			for _, severity := range slices.Sorted(maps.Keys(bySeverity)) {
-				bad.exprs = append(bad.exprs, exprTest{at: late, value: bySeverity[severity],
-					expr: count(alerts(BurnAlert, firing+",severity="+quote(severity)))})
-			}
-			if s.Period.Calendar == slo.Rolling {
-				bad.exprs = append(bad.exprs, exprTest{at: late, value: 1, expr: count(s.of(remainingRatio) + " < 0")})
-				if !s.Budgeting.Slices() && s.rate()*30*s.Target.Rest().Float() > 1 { // one whole event of budget
-					bad.exprs = append(bad.exprs, exprTest{at: late, value: 1, expr: count(alerts(spentAlert, firing))})
-				}
-			}
-
-			good.series = append(good.series, s.put(false, "x45")...)
-			good.exprs = append(good.exprs, exprTest{at: late, expr: count(ratio + " == 0"), value: 1},
-				exprTest{at: late, expr: count("ALERTS{slo=" + quote(utf8(s.Name)) + "}"), none: true})
-			if s.Period.Calendar == slo.Rolling {
-				good.exprs = append(good.exprs, exprTest{at: late, value: 1, expr: count(s.of(remainingRatio) + " == 1")})
-			}
-
-			gone.series = append(gone.series, s.put(false, "x20 stale")...)
-			gone.exprs = append(gone.exprs,
-				exprTest{at: 30 * time.Minute, expr: count(alerts(dataMissingAlert, firing)), none: true},
-				exprTest{at: 45 * time.Minute, expr: count(alerts(dataMissingAlert, firing)), value: 1})
+			bad.exprs = append(bad.exprs, s.whenBad()...)
+			good.series = append(good.series, s.put(false, "x25 stale")...)
+			good.exprs = append(good.exprs, s.whenGood()...)
 		}
-		out = append(out, bad, good, gone)
+		out = append(out, bad, good)
+	}
+	return out
+}
+
+func (s specimen) alerts(more string) string {
+	return "count(ALERTS{slo=" + quote(utf8(s.Name)) + more + "})"
+}
+
+func (s specimen) firing(name, more string) string {
+	return s.alerts(",alertname=" + quote(name) + `,alertstate="firing"` + more)
+}
+
+func (s specimen) whenBad() []exprTest {
+	out := []exprTest{{at: late, expr: "count(" + s.of(errorRatio, slo.FormatDuration(s.least())) + " == 1)", value: 1}}
+	bySeverity := map[string]float64{}
+	for _, one := range saidOf(s.Objective) {
+		severity := one.labels["severity"]
+		bySeverity[severity] += 0
+		if slices.ContainsFunc(one.severities, s.fires) {
+			bySeverity[severity]++
+		}
+	}
+	for _, severity := range slices.Sorted(maps.Keys(bySeverity)) {
+		n := bySeverity[severity]
+		out = append(out, exprTest{at: late, value: n, none: n == 0, expr: s.firing(BurnAlert, ",severity="+quote(severity))})
+	}
+	if s.Period.Calendar == slo.Rolling {
+		out = append(out, exprTest{at: late, value: 1, expr: "count(" + s.of(remainingRatio) + " < 0)"})
+		if s.events()*s.Target.Rest().Float() >= 2 { // whole events of budget
+			out = append(out, exprTest{at: late, value: 1, expr: s.firing(spentAlert, "")})
+		}
+	}
+	return out
+}
+
+// fires reports whether a severity does when every event is bad: guards may still keep it still.
+func (s specimen) fires(severity slo.Severity) bool {
+	return slices.ContainsFunc(severity.Pairs, func(p slo.Pair) bool {
+		n := s.events() * min(1, float64(p.Long)/float64(late))
+		limit, _ := factor(p.Factor).Float64()
+		limit *= s.Target.Rest().Float()
+		return n >= s.Policy.MinBadEvents && (s.Policy.Confidence == 0 || slo.Wilson(n, n, s.Policy.Confidence).Float > limit)
+	})
+}
+
+// events are how many there are by late.
+func (s specimen) events() float64 {
+	if s.Budgeting.Slices() {
+		return float64(late / s.Budgeting.Slice)
+	}
+	return s.rate() * late.Minutes()
+}
+
+func (s specimen) whenGood() []exprTest {
+	out := []exprTest{
+		{at: end, expr: "count(" + s.of(errorRatio, slo.FormatDuration(s.least())) + " == 0)", value: 1},
+		{at: end, expr: s.alerts(""), none: true},
+		{at: end + 10*time.Minute, expr: s.firing(dataMissingAlert, ""), none: true},
+		{at: end + 25*time.Minute, expr: s.firing(dataMissingAlert, ""), value: 1},
+	}
+	if s.Period.Calendar == slo.Rolling {
+		out = append(out, exprTest{at: end, value: 1, expr: "count(" + s.of(remainingRatio) + " == 1)"})
 	}
 	return out
 }

@@ -132,11 +132,12 @@ func add(to *yaml.Node, name string, node *yaml.Node) {
 func text(s string) *yaml.Node {
 	s = strings.ToValidUTF8(s, "\ufffd")
 	node := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
+	first, _, several := strings.Cut(s, "\n")
 	odd := strings.ContainsFunc(s, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) })
 	switch {
-	case !odd && strings.Contains(s, "\n") && s[0] != ' ' && s[0] != '\n' && !strings.HasSuffix(s, "\n"):
+	case several && !odd && strings.TrimSpace(first) != "" && !strings.HasSuffix(s, "\n"):
 		node.Style = yaml.LiteralStyle
-	case odd || strings.Contains(s, "\n"):
+	case several || odd:
 		node.Style = yaml.DoubleQuotedStyle
 	}
 	return node
