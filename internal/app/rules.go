@@ -85,19 +85,18 @@ func (p *process) rules(o rulesOptions) error {
 	}
 	of.Keep = o.keep
 	if o.output == "inhibit" {
-		text, err := rules.Inhibit(of)
-		if err == nil {
-			_, err = p.stdout.Write(text)
-		}
+		_, err := p.stdout.Write(rules.Inhibit(of))
 		return err
 	}
-	file, err := rules.Alerts(of)
+	var file *rules.File
 	var gaps []rules.Gap
 	if o.standalone {
-		file, gaps, err = rules.Standalone(of)
-	}
-	if err != nil {
-		return err
+		file, gaps = rules.Standalone(of)
+	} else {
+		var err error
+		if file, err = rules.Alerts(of); err != nil {
+			return err
+		}
 	}
 	if err := p.writeRules(file, o); err != nil {
 		return err

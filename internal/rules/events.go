@@ -160,11 +160,15 @@ func (e events) expression(text string, w time.Duration) string {
 	return "(" + e.group("sum", vector(text)) + " >= 0)"
 }
 
-// vector is an expression that gives a vector, whatever it gave.
+// vector is an expression that gives a vector, whatever it gave, and that others can be written
+// around: without comments.
 func vector(text string) string {
 	parsed, err := parser.NewParser(parser.Options{}).ParseExpr(text)
-	if err == nil && parsed.Type() == parser.ValueTypeScalar {
-		return "vector(" + text + ")"
+	switch {
+	case err != nil:
+		return text // File.check says what is wrong with it
+	case parsed.Type() == parser.ValueTypeScalar:
+		return "vector(" + parsed.String() + ")"
 	}
-	return text
+	return parsed.String()
 }

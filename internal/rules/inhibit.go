@@ -11,8 +11,8 @@ import (
 
 // Inhibit is what an Alertmanager's configuration needs beside the rules: while the page of an SLO
 // (or group) fires, its ticket is not sent. It is the whole list, as YAML.
-func Inhibit(o Options) ([]byte, error) {
-	return []byte("# For alertmanager.yml: while the page of an SLO fires, its ticket is not sent.\n" + inhibitText(o.SLOs)), nil
+func Inhibit(o Options) []byte {
+	return []byte("# For alertmanager.yml: while the page of an SLO fires, its ticket is not sent.\n" + inhibitText(o.SLOs))
 }
 
 // The two severities of the workbook, one of which inhibits the other.

@@ -58,8 +58,8 @@ raw metrics.
 * What increase() does not see is not here: the first value of a new series (the first error ever,
   the first requests of a new pod), and what happens between the last sample of one slot and the
   first of the next. It makes up for the latter on the average only. yoyu, the daemon, counts both.
-* A source that is silent for an hour empties the windows of an hour, and what fired resolves.
-  SLODataMissing says so; yoyu, the daemon, would have held the alert.
+* Where the metrics cease to come the short windows are empty within minutes, and what fired
+  resolves. SLODataMissing says so; yoyu, the daemon, would have held the alert.
 * The series are yoyu's with a colon after the first word (slo:burn_rate). Two Prometheus servers
   with these rules both alert, with equal labels: Alertmanager makes one of them.
 
@@ -70,7 +70,7 @@ what yoyu rules -o inhibit writes:
 
 // Standalone are recording and alerting rules over the raw metrics. What an SLO asks and PromQL
 // cannot say is in the gaps: such an SLO is left out, or written without that.
-func Standalone(o Options) (*File, []Gap, error) {
+func Standalone(o Options) (*File, []Gap) {
 	f := &File{evaluated: slotLength, intro: standaloneIntro + indent(inhibitText(o.SLOs), "  ")}
 	var gaps []Gap
 	var bench []specimen
@@ -81,7 +81,12 @@ func Standalone(o Options) (*File, []Gap, error) {
 			continue
 		}
 		b := &bare{SLO: s, events: e}
-		f.groups = append(f.groups, b.fast(), b.slow())
+		own := &File{groups: []group{b.fast(), b.slow()}}
+		if err := own.check(); err != nil { // an expression of the configuration that does not fit into a rule
+			gaps = append(gaps, Gap{SLO: s.Name, Reason: "is not written: " + err.Error()})
+			continue
+		}
+		f.groups = append(f.groups, own.groups...)
 		if s.Period.Calendar != slo.Rolling {
 			gaps = append(gaps, Gap{SLO: s.Name, Reason: "is written without its budget: a range of PromQL has one length, and a calendar period has none"})
 		}
@@ -95,7 +100,7 @@ func Standalone(o Options) (*File, []Gap, error) {
 		}
 	}
 	f.tests = standaloneTests(bench)
-	return f, gaps, f.check()
+	return f, gaps
 }
 
 // bare is one SLO on its way into rules over raw metrics.

@@ -55,7 +55,7 @@ func (f *File) Tests(rules string) ([]byte, error) {
 	if len(f.untold) > 0 {
 		intro += "\nNot tested here:\n  " + strings.Join(f.untold, "\n  ")
 	}
-	return write(intro, mapping("rule_files", files, "evaluation_interval", text(duration(f.evaluated)), "tests", all))
+	return write(intro, mapping("rule_files", files, "evaluation_interval", text(duration(f.evaluated)), "tests", all), 2)
 }
 
 func (t test) node() *yaml.Node {

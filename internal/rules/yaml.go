@@ -13,7 +13,7 @@ import (
 
 // YAML is the file as Prometheus reads it.
 func (f *File) YAML() ([]byte, error) {
-	return write(f.intro, mapping("groups", f.list()))
+	return write(f.intro, mapping("groups", f.list()), 2)
 }
 
 // Object is the PrometheusRule that the Prometheus operator takes in place of a file.
@@ -34,7 +34,7 @@ func (f *File) PrometheusRule(o Object) ([]byte, error) {
 	}
 	return write(f.intro, mapping(
 		"apiVersion", text("monitoring.coreos.com/v1"), "kind", text("PrometheusRule"),
-		"metadata", metadata, "spec", mapping("groups", f.list())))
+		"metadata", metadata, "spec", mapping("groups", f.list())), 4)
 }
 
 func (f *File) list() *yaml.Node {
@@ -83,18 +83,45 @@ func (r rule) node() *yaml.Node {
 	return node
 }
 
-// write prints a document under its introduction.
-func write(intro string, node *yaml.Node) ([]byte, error) {
-	var out bytes.Buffer
-	if intro != "" {
-		out.WriteString(comment(intro) + "\n\n")
-	}
-	to := yaml.NewEncoder(&out)
+// write prints a document under its introduction. The items of a list that is indented by so many
+// spaces stand apart, and so do the alerts in lists within them.
+func write(intro string, node *yaml.Node, indented int) ([]byte, error) {
+	var body bytes.Buffer
+	to := yaml.NewEncoder(&body)
 	to.SetIndent(2)
 	if err := to.Encode(node); err != nil {
 		return nil, fmt.Errorf("rules: %w", err)
 	}
-	return out.Bytes(), to.Close()
+	if err := to.Close(); err != nil {
+		return nil, fmt.Errorf("rules: %w", err)
+	}
+	var out bytes.Buffer
+	if intro != "" {
+		out.WriteString(comment(intro) + "\n\n")
+	}
+	// What is quoted of people is indented further, so that none of it is taken for an item.
+	outer, inner := strings.Repeat(" ", indented), strings.Repeat(" ", indented+4)
+	first := true // nothing stands apart from the line that its list begins with
+	var held []string
+	for line := range strings.Lines(body.String()) {
+		trimmed := strings.TrimLeft(line, " ")
+		if strings.HasPrefix(line, outer+"# ") || strings.HasPrefix(line, inner+"# ") {
+			held = append(held, line)
+			continue
+		}
+		if strings.HasPrefix(line, outer+"- ") || strings.HasPrefix(line, inner+"- alert:") {
+			if !first {
+				out.WriteString("\n")
+			}
+		}
+		for _, one := range held {
+			out.WriteString(one)
+		}
+		held = held[:0]
+		out.WriteString(line)
+		first = trimmed == "rules:\n" || trimmed == "groups:\n" || trimmed == "tests:\n"
+	}
+	return out.Bytes(), nil
 }
 
 // comment is a text as lines of a comment; what could end one is not in it.

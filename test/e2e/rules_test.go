@@ -85,7 +85,8 @@ slos:
 	})
 
 	counts(1000, 500)
-	first := notified(t, phone, 1)[0]
+	until(t, "the page", func() (bool, string) { return len(burns(phone)) > 0, "nothing came" })
+	first := burns(phone)[0]
 	if first.Status != "firing" || len(first.Alerts) != 1 {
 		t.Fatalf("the first notification is %+v, want one alert that fires", first)
 	}
