@@ -245,7 +245,7 @@ func (b *bare) ratios(window string) []rule {
 
 // burning is one alert: any pair of its severities, both windows of which burn above its factor.
 func (b *bare) burning(one said) rule {
-	var pairs, said []string
+	var pairs, limits []string
 	seen := map[slo.Pair]bool{}
 	for _, s := range one.severities {
 		for _, p := range s.Pairs {
@@ -254,14 +254,14 @@ func (b *bare) burning(one said) rule {
 			}
 			seen[p] = true
 			pairs = append(pairs, b.pair(p))
-			said = append(said, fmt.Sprintf("%s over %s and %s", p.Factor, slo.FormatDuration(p.Long), slo.FormatDuration(p.Short)))
+			limits = append(limits, fmt.Sprintf("%s over %s and %s", p.Factor, slo.FormatDuration(p.Long), slo.FormatDuration(p.Short)))
 		}
 	}
 	return rule{
 		alert: BurnAlert, expr: "max without (window) (\n  " + strings.Join(pairs, "\n  or\n  ") + "\n)", labels: b.alertLabels(one.labels),
 		annotations: b.annotations("is burning its error budget ("+literal(strings.Join(one.names(), " or "))+")",
 			"{{ $value | humanizePercentage }} of the events of "+b.about()+" were bad, and "+b.Target.Percent()+"% are promised to be good. "+
-				"It fires at "+strings.Join(said, ", or ")+" times the pace that spends the budget in a period."),
+				"It fires at "+strings.Join(limits, ", or ")+" times the pace that spends the budget in a period."),
 	}
 }
 

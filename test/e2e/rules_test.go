@@ -106,6 +106,7 @@ slos:
 	prom.Await(`count by (severity) (ALERTS{alertname="SLOErrorBudgetBurn",alertstate="firing",slo="it",route="/pay"})`, func(v model.Vector) bool {
 		return len(v) == 2 && v[0].Value == 1 && v[1].Value == 1
 	})
+	healthy(t, prom, "slo", "yoyu")
 	until(t, "the ticket held back", func() (bool, string) {
 		for _, alert := range am.Alerts() {
 			var status struct{ InhibitedBy []string }
@@ -129,6 +130,94 @@ slos:
 	got := burns(phone)
 	if len(got) != 2 || got[1].Status != "resolved" || got[1].Alerts[0].Fingerprint != first.Alerts[0].Fingerprint {
 		t.Errorf("%d notifications, want the page and its end: %+v", len(got), got)
+	}
+}
+
+// healthy fails unless every rule of these groups was evaluated without an error.
+func healthy(t *testing.T, prom *promtest.Server, names ...string) {
+	t.Helper()
+	all, err := prom.API().Rules(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, g := range all.Groups {
+		if !slices.Contains(names, g.Name) {
+			continue
+		}
+		seen++
+		for _, r := range g.Rules {
+			switch r := r.(type) {
+			case v1.AlertingRule:
+				if r.Health != v1.RuleHealthGood {
+					t.Errorf("group %s: %s is %s: %s", g.Name, r.Name, r.Health, r.LastError)
+				}
+			case v1.RecordingRule:
+				if r.Health != v1.RuleHealthGood {
+					t.Errorf("group %s: %s is %s: %s", g.Name, r.Name, r.Health, r.LastError)
+				}
+			}
+		}
+	}
+	if seen != len(names) {
+		t.Errorf("%d groups of rules, want %q", seen, names)
+	}
+}
+
+// The rules for those who run no yoyu, in a real Prometheus that scrapes the metrics themselves: a
+// page begins and ends through a real Alertmanager.
+func TestStandaloneRulesFireThroughAlertmanager(t *testing.T) {
+	target, page := pod(t)
+	counts := func(good, bad int) {
+		page.Store(fmt.Sprintf("requests_total{route=\"/pay\",code=\"200\"} %d\nrequests_total{route=\"/pay\",code=\"500\"} %d\n", good, bad))
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "config.yaml")
+	if err := os.WriteFile(file, []byte(`
+sources: [{name: prom, type: prometheus, url: "http://prometheus:9090"}]
+defaults: {source: prom, period: 30d, labels: {team: payments, note: '{{ "literal" }}'}}
+slos:
+  - name: it
+    service: shop
+    objective: 99.9
+    group_by: [route]
+    indicator: {counters: {total: 'requests_total', bad: 'requests_total{code="500"}'}}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text, stderr, code := runYoyu(t, "rules", "--standalone", "--config.file="+file)
+	if code != 0 {
+		t.Fatalf("yoyu rules: exit %d: %s", code, stderr)
+	}
+	rules := filepath.Join(dir, "standalone.yml")
+	if err := os.WriteFile(rules, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	phone := promtest.NewWebhook(t)
+	am := promtest.StartAlertmanager(t, phone.Config())
+	counts(100, 0)
+	prom := promtest.Start(t, promtest.Options{
+		RuleFiles: []string{rules}, Alertmanagers: []string{am.Address()},
+		Jobs: []promtest.Job{{Name: "shop", Targets: []string{target}}},
+	})
+	prom.Await(`slo:window_events{slo="it",window="5m"}`, func(v model.Vector) bool { return len(v) == 1 })
+	counts(1000, 500)
+	paged := func() []promtest.Notification {
+		return slices.DeleteFunc(burns(phone), func(n promtest.Notification) bool { return n.Alerts[0].Labels["severity"] != "page" })
+	}
+	until(t, "the page", func() (bool, string) { return len(paged()) > 0, fmt.Sprintf("%+v", phone.Notifications()) })
+	first := paged()[0]
+	want := map[string]string{
+		"alertname": "SLOErrorBudgetBurn", "slo": "it", "service": "shop", "route": "/pay", "severity": "page", "team": "payments", "note": `{{ "literal" }}`,
+	}
+	if got := first.Alerts[0].Labels; first.Status != "firing" || fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%s with labels %v, want %v", first.Status, got, want)
+	}
+	healthy(t, prom, "slo:it") // the slots come within five minutes
+	counts(10_000_000, 500)
+	until(t, "the end", func() (bool, string) { return len(paged()) > 1, fmt.Sprintf("%+v", phone.Notifications()) })
+	if last := paged()[1]; last.Status != "resolved" || last.Alerts[0].Fingerprint != first.Alerts[0].Fingerprint {
+		t.Errorf("the second notification is %+v, want the end of the first", last)
 	}
 }
 
