@@ -66,7 +66,8 @@ func TestEveryAlertIsSeenFiringAndSilent(t *testing.T) {
 // A rule over a series that does not exist never fires, and nothing says so.
 func TestRulesAskForWhatYoyuPublishes(t *testing.T) {
 	published := []string{ // yoyu's health, which no sink but /metrics shows
-		"yoyu_build_info", "yoyu_source_up", "yoyu_config_last_reload_successful", "yoyu_store_writable",
+		"yoyu_build_info", "yoyu_source_up", "yoyu_sink_up", "yoyu_ticks_missed_total",
+		"yoyu_config_last_reload_successful", "yoyu_store_writable",
 	}
 	for _, family := range sinks.Families {
 		published = append(published, family.Name)

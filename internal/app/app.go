@@ -28,6 +28,7 @@ const (
 	exitOK    = 0
 	exitFault = 1 // the configuration, the arguments or an outside system are at fault
 	exitSpent = 3 // report: a budget is spent
+	exitShort = 4 // rules --standalone: an SLO is not written, or not in full
 )
 
 // Main runs one command and returns its exit code. Answers go to stdout, everything else to
@@ -52,7 +53,7 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) (code in
 	p := &process{stdout: stdout, stderr: stderr}
 	commands := map[string]func(context.Context) error{}
 	for _, add := range []func(*kingpin.Application, *process) (string, func(context.Context) error){
-		addRun, addDemo, addCheck, addReport, addBacktest, addDashboards, addState, addVersion, addHealthcheck,
+		addRun, addDemo, addCheck, addReport, addBacktest, addRules, addDashboards, addState, addVersion, addHealthcheck,
 	} {
 		name, run := add(k, p)
 		commands[name] = run

@@ -75,8 +75,9 @@ var floors = map[string]int{
 var shared = []string{"internal/selectors"}
 
 // adopted are rooms whose parent is not the folder that they lie in: selectors read what
-// sources.Indicator holds, on behalf of every source; dashboards draw what sinks.Families names.
-var adopted = map[string]string{"internal/selectors": "sources", "internal/dashboards": "sinks"}
+// sources.Indicator holds, on behalf of every source, and rules write the same as PromQL; dashboards
+// draw what sinks.Families names.
+var adopted = map[string]string{"internal/selectors": "sources", "internal/rules": "sources", "internal/dashboards": "sinks"}
 
 // kits are packages for tests. Only tests may import them, from any floor.
 var kits = []string{"internal/house", "internal/promtest", "sinks/sinktest"}
