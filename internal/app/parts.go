@@ -18,6 +18,7 @@ import (
 	sinkdatadog "github.com/yoyu-sre/yoyu/sinks/datadog"
 	"github.com/yoyu-sre/yoyu/slo"
 	"github.com/yoyu-sre/yoyu/sources"
+	sourcedatadog "github.com/yoyu-sre/yoyu/sources/datadog"
 	"github.com/yoyu-sre/yoyu/sources/kubernetes"
 	"github.com/yoyu-sre/yoyu/sources/promapi"
 	"github.com/yoyu-sre/yoyu/sources/scrape"
@@ -50,6 +51,7 @@ type partOptions struct {
 // The tables of names and constructors.
 var (
 	countingTypes = map[string]counting{
+		"datadog":    newDatadogSource,
 		"prometheus": newPrometheus,
 		"scrape":     newScrape,
 	}
@@ -264,6 +266,26 @@ func newPrometheus(from config.Source, o partOptions) (*counter, error) {
 			return out, err
 		},
 	}, nil
+}
+
+// newDatadogSource makes a source that asks Datadog for what it has counted.
+func newDatadogSource(from config.Source, o partOptions) (*counter, error) {
+	c := sourcedatadog.DefaultConfig()
+	if err := from.Decode(&c); err != nil {
+		return nil, err
+	}
+	s, err := sourcedatadog.New(sourcedatadog.Options{Name: from.Name, Config: c, Tick: o.tick, Questions: o.questions, Logger: o.log})
+	if err != nil {
+		return nil, err
+	}
+	return &counter{source: s, backfill: time.Duration(c.Limits.Backfill), live: func(ctx context.Context) ([]liveFinding, error) {
+		checks, err := s.Live(ctx, time.Now().Add(-from.Delay))
+		out := make([]liveFinding, 0, len(checks))
+		for _, one := range checks {
+			out = append(out, liveFinding{slo: one.SLO, fault: one.Fault(), text: one.Text()})
+		}
+		return out, err
+	}}, nil
 }
 
 // finding is what a Prometheus said about one SLO, in a sentence.
