@@ -8,8 +8,9 @@
 //	floor 0   slo  internal/increments  internal/rightsizing      arithmetic: the standard library alone
 //
 // Imports go down. On floor 1 a room knows its own parent, internal/selectors and, for those who ask
-// Datadog, internal/datadogapi, and no other room of the floor. Floor 0 does no I/O, starts no goroutine and reads no clock. It is a test's
-// package: what it promises is that its faults name the file, the line and the rule.
+// Datadog, internal/datadogapi, and no other room of the floor. Floor 0 does no I/O, starts no
+// goroutine and reads no clock. It is a test's package: what it promises is that its faults name the
+// file, the line and the rule.
 package house
 
 import (

@@ -77,6 +77,9 @@ func (q *question) partIs() string {
 	return "bad"
 }
 
+// absent is the value that Datadog groups series under that do not carry a tag.
+const absent = "N/A"
+
 // group finds the values of the group_by labels among a series' tags. Datadog lowers all letters of
 // a tag; a label that the series does not carry is empty.
 func (q *question) group(tags []string) []string {
@@ -87,7 +90,9 @@ func (q *question) group(tags []string) []string {
 	for i, label := range q.GroupBy {
 		for _, tag := range tags {
 			if key, value, ok := strings.Cut(tag, ":"); ok && strings.EqualFold(key, label) {
-				out[i] = value
+				if value != absent {
+					out[i] = value
+				}
 				break
 			}
 		}
