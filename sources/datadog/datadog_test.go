@@ -144,6 +144,9 @@ func TestPartialBuckets(t *testing.T) {
 		if want := float64(to.Sub(dawn)/time.Minute) * 6; total != want {
 			t.Errorf("tick %s: %g events up to %s, want %g: those of whole minutes", tick, total, to, want)
 		}
+		if !got.Newest.Equal(to.Truncate(time.Minute)) {
+			t.Errorf("tick %s: the newest answered moment is %s, want the end of the last whole minute", tick, got.Newest)
+		}
 		for _, inc := range got.Groups[0].Increments {
 			if inc.Total != 6 || !inc.At.Truncate(time.Minute).Equal(inc.At) {
 				t.Errorf("tick %s: %+v, want 6 at a minute's end", tick, inc)
@@ -420,8 +423,8 @@ func TestBackfill(t *testing.T) {
 	if total, bad := sums(got); got.Err != nil || total != days*24*60*10 || bad != days*24*60 || len(got.Covered) != 1 || got.Covered[0] != span(-days*slo.Day+30*time.Second, 0) {
 		t.Errorf("%g of %g bad, covered %v, %v", bad, total, got.Covered, got.Err)
 	}
-	if n := len(f.Journal()); n != days*6+1 {
-		t.Errorf("%d requests, want one for four hours and one for what is left", n)
+	if n := len(f.Journal()); n != days*4+1 {
+		t.Errorf("%d requests, want one for six hours and one for what is left", n)
 	}
 }
 

@@ -45,8 +45,8 @@ const (
 	bucket = time.Minute
 
 	// piece is the longest span of one request: Datadog answers with at most 1,500 points, and
-	// raises the rollup where that is not enough.
-	piece = 4 * time.Hour
+	// raises the rollup where that is not enough. The loop asks for a little less of the past at once.
+	piece = 6 * time.Hour
 
 	// late is how far behind an answer for the present is looked at again: the intake takes points
 	// that are an hour old, and shows them a little later.
