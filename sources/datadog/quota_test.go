@@ -15,29 +15,39 @@ import (
 )
 
 // present asks a source for what is new, minute by minute, as the loop does: what was not answered
-// is part of the next span. It returns the longest time between two answers.
-func present(ctx context.Context, s *Source, answered func(slo.Sample)) (apart time.Duration) {
+// is part of the next span. It returns when it was answered.
+func present(ctx context.Context, s *Source, answered func(slo.Sample)) (at []time.Time) {
 	last := time.Now().Truncate(time.Minute)
-	at := last
 	for ctx.Err() == nil {
 		wait := time.NewTimer(time.Until(time.Now().Truncate(time.Minute).Add(time.Minute)))
 		select {
 		case <-wait.C:
 		case <-ctx.Done():
-			return apart
+			return at
 		}
 		to := time.Now().Truncate(time.Minute)
 		samples, err := s.Collect(ctx, slo.Span{From: last, To: to})
 		if err != nil || samples[0].Err != nil {
 			continue
 		}
-		apart, at = max(apart, time.Since(at)), time.Now()
+		at = append(at, time.Now())
 		last = to
 		for _, one := range samples {
 			answered(one)
 		}
 	}
-	return apart
+	return at
+}
+
+// apart is the longest time between two moments up to an end.
+func apart(at []time.Time, began, end time.Time) (longest time.Duration) {
+	for _, now := range append(at, end) {
+		if now.After(end) {
+			break
+		}
+		longest, began = max(longest, now.Sub(began)), now
+	}
+	return longest
 }
 
 // hours is how many requests came in each hour of the bubble.
@@ -88,7 +98,7 @@ func TestStarvation(t *testing.T) {
 		defer stop()
 		used := time.AfterFunc(2*time.Hour+time.Second, func() { f.UseQuota("query", 70) })
 		defer used.Stop()
-		apart := present(ctx, s, func(one slo.Sample) {
+		at := present(ctx, s, func(one slo.Sample) {
 			if err := engine.Observe(one); err != nil {
 				t.Error(err)
 			}
@@ -98,8 +108,11 @@ func TestStarvation(t *testing.T) {
 				t.Errorf("%d requests in hour %d, want nearly %d and no more", n, h, most)
 			}
 		}
-		if apart > time.Hour {
-			t.Errorf("%s without an answer", apart)
+		if long := apart(at, began, began.Add(2*time.Hour)); long > 6*time.Minute {
+			t.Errorf("%s without an answer while there was enough for every %s", long, time.Hour*time.Duration(s.quota.round)/(limit/2))
+		}
+		if long := apart(at, began, began.Add(4*time.Hour)); long > time.Hour {
+			t.Errorf("%s without an answer", long)
 		}
 		for _, q := range questions {
 			if got, _ := engine.Count(q.SLO, nil, slo.Span{From: began, To: began.Add(4 * time.Hour)}); got != total {
@@ -137,8 +150,8 @@ func TestPresentBeforePast(t *testing.T) {
 			}
 			past <- done
 		}()
-		if apart := present(ctx, s, func(slo.Sample) {}); apart > 2*time.Minute {
-			t.Errorf("%s without an answer for the present", apart)
+		if long := apart(present(ctx, s, func(slo.Sample) {}), began, began.Add(170*time.Minute)); long > 2*time.Minute {
+			t.Errorf("%s without an answer for the present", long)
 		}
 		if done := <-past; done < 3*(limit/2-60)-5 {
 			t.Errorf("%d pieces of the past in three hours", done)
