@@ -168,5 +168,6 @@ func (d *Datadog) correctionsOf(c *call) {
 			out = append(out, shownCorrection(one, false))
 		}
 	}
-	c.json(http.StatusOK, map[string]any{"data": out, "meta": map[string]any{"page": map[string]any{"total_count": len(out)}}})
+	c.json(http.StatusOK, map[string]any{"data": out, "links": map[string]any{}, "meta": map[string]any{"pagination": map[string]any{
+		"first_offset": 0, "last_offset": 0, "limit": 10, "next_offset": 10, "offset": 0, "prev_offset": 0, "total": len(out), "type": "offset_limit"}}})
 }

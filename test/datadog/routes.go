@@ -68,6 +68,10 @@ func (d *Datadog) routes() {
 func (d *Datadog) enter(r route, c *call) {
 	if !slices.Contains(d.options.APIKeys, c.Header.Get("DD-API-KEY")) ||
 		r.app && !slices.Contains(d.options.AppKeys, c.Header.Get("DD-APPLICATION-KEY")) {
+		if r.pattern == "GET /api/v1/metrics/{name}" { // refused by the endpoint, not by the balancer
+			c.fail(http.StatusForbidden, "Forbidden")
+			return
+		}
 		c.answer.set(http.StatusForbidden, "application/json", forbidden)
 		return
 	}

@@ -142,8 +142,12 @@ func specified(numerator, denominator string) map[string]any {
 			}
 			return names[term]
 		})
-		if strings.ContainsAny(out, "+-*/ ") {
-			out = "(" + out + ")"
+		known := map[string]bool{}
+		for _, name := range names {
+			known[name] = true
+		}
+		if e, err := parseFormula(out, known); err == nil {
+			out = e.text() // parentheses as the real one sets them
 		}
 		return map[string]any{"formula": out}
 	}
@@ -479,11 +483,20 @@ func (d *Datadog) history(c *call) {
 		t, _ := one.(map[string]any) // made when it was stored
 		thresholds[text(t["timeframe"])] = t
 	}
-	overall := map[string]any{"corrections": []any{}, "errors": []any{}, "precision": map[string]any{}, "sli_value": nil, "uptime": nil, "span_precision": 2}
+	precision := map[string]any{}
+	for frame := range thresholds {
+		precision[frame] = 0
+	}
+	overall := map[string]any{"corrections": []any{}, "errors": []any{}, "precision": precision, "sli_value": nil, "uptime": nil, "span_precision": 2}
 	data := map[string]any{"from_ts": from, "to_ts": to, "group_by": []any{}, "overall": overall, "slo": d.shown(o, true), "thresholds": thresholds, "type": o.body["type"], "type_id": o.body["type_id"]}
 	query, ok := o.body["query"].(map[string]any)
 	if !ok {
-		overall["errors"] = []any{map[string]any{"error_message": "No results found for this monitor", "error_type": "NO_RESULTS"}}
+		for frame := range thresholds {
+			precision[frame] = 2
+		}
+		precision["custom"] = 0
+		data["overall"] = map[string]any{"corrections": []any{}, "precision": precision,
+			"errors": []any{map[string]any{"error_message": "No results found for this monitor", "error_type": "NO_RESULTS"}}}
 		delete(data, "group_by")
 		c.json(http.StatusOK, map[string]any{"data": data, "errors": nil})
 		return
@@ -492,10 +505,12 @@ func (d *Datadog) history(c *call) {
 	for at := (from/historyStep + 1) * historyStep; at < to; at += historyStep {
 		times = append(times, float(at*1000))
 	}
-	good := d.counted(text(query["numerator"]), from, to, times)
-	total := d.counted(text(query["denominator"]), from, to, times)
+	good := d.counted(text(query["numerator"]), 0, from, to, times)
+	total := d.counted(text(query["denominator"]), 1, from, to, times)
+	numerator, denominator := "default_zero("+text(query["numerator"])+")", "default_zero("+text(query["denominator"])+")"
 	series := map[string]any{"times": times, "interval": historyStep, "from_date": from * 1000, "to_date": to * 1000, "res_type": "time_series", "resp_version": 2, "message": "",
-		"query": "default_zero(" + text(query["numerator"]) + "), default_zero(" + text(query["denominator"]) + ")", "numerator": good, "denominator": total}
+		"query": numerator + ", " + denominator, "numerator": good, "denominator": total, "numerator_query": numerator, "denominator_query": denominator,
+		"bad_series_query": denominator + " - " + numerator, "graph_query": numerator + ", " + denominator + " - " + numerator}
 	data["series"] = series
 	if all := float64(total["sum"].(float)); all > 0 {
 		share := 100 * float64(good["sum"].(float)) / all
@@ -507,12 +522,18 @@ func (d *Datadog) history(c *call) {
 }
 
 // counted sums a query up into buckets that begin at times.
-func (d *Datadog) counted(query string, from, to int64, times []float) map[string]any {
+func (d *Datadog) counted(query string, index int, from, to int64, times []float) map[string]any {
 	values := make([]float, len(times))
 	sum := 0.0
 	list, err := parseQueries(query)
+	about := map[string]any{"expression": "default_zero(" + query + ")", "aggr": "sum", "unit": nil, "tag_set": []any{}, "query_index": index, "metric": nil, "scope": nil}
 	if err == nil {
-		w := window{from: time.Unix(from/60*60, 0), to: time.Unix(to, 0), now: d.time(), force: 60}
+		if m, ok := list[0].(*metricQuery); ok {
+			about["metric"], about["scope"] = "default_zero("+m.metric+")", m.scope
+		}
+	}
+	if err == nil {
+		w := window{from: time.Unix(from, 0), to: time.Unix(to, 0), now: d.time(), force: 60}
 		for _, e := range list {
 			for _, r := range d.eval(e, w, nil) {
 				for _, b := range r.Buckets {
@@ -526,5 +547,5 @@ func (d *Datadog) counted(query string, from, to int64, times []float) map[strin
 			}
 		}
 	}
-	return map[string]any{"count": len(times), "sum": float(sum), "values": values, "metadata": map[string]any{"expression": "default_zero(" + query + ")", "aggr": "sum", "unit": nil, "tag_set": []any{}}}
+	return map[string]any{"count": len(times), "sum": float(sum), "values": values, "metadata": about}
 }
