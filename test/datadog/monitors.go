@@ -138,13 +138,14 @@ func targetOf(slo map[string]any, timeframe string) float64 {
 	return 0
 }
 
-// stored makes of what was sent what is kept.
+// eventTypes are the monitors that count events by a search.
+var eventTypes = []string{"log alert", "rum alert", "ci-pipelines alert", "ci-tests alert", "error-tracking alert", "audit alert", "event-v2 alert", "trace-analytics alert", "database-monitoring alert"}
+
+// storedOptions makes of the options that were sent what is kept: defaults come, what says nothing
+// goes.
 func storedOptions(in map[string]any, kind string) map[string]any {
-	out := map[string]any{"notify_audit": false, "silenced": map[string]any{}, "include_tags": true, "new_host_delay": 300}
-	if _, custom := in["scheduling_options"]; !custom {
-		out["notify_no_data"] = false
-	}
-	if kind == "log alert" || kind == "rum alert" || kind == "ci-tests alert" || kind == "error-tracking alert" {
+	out := map[string]any{"notify_audit": false, "notify_no_data": false, "silenced": map[string]any{}, "include_tags": true, "new_host_delay": 300}
+	if slices.Contains(eventTypes, kind) {
 		out["groupby_simple_monitor"] = false
 	}
 	if _, ok := in["new_group_delay"]; ok {
@@ -226,7 +227,7 @@ func (d *Datadog) createMonitor(c *call) {
 		"created": stamp(now), "created_at": now.Unix() * 1000, "modified": stamp(now), "deleted": nil,
 		"overall_state": "No Data", "overall_state_modified": nil, "creator": creator(), "priority": nil,
 		"restricted_roles": nil, "restriction_policy": nil, "draft_status": "published", "assets": []any{}, "tags": []any{}, "message": "",
-		"name": "**" + strings.TrimSpace(text(in["query"])) + "**",
+		"name": defaultName(strings.TrimSpace(text(in["query"]))),
 	}
 	d.fill(body, in)
 	if !d.options.Variant.NoDedup {
@@ -239,6 +240,30 @@ func (d *Datadog) createMonitor(c *call) {
 	}
 	d.objects.monitors = append(d.objects.monitors, &object{id: strconv.FormatInt(id, 10), created: now, changed: now, body: body})
 	c.json(http.StatusOK, body)
+}
+
+// defaultName is the name of a monitor that came without one.
+func defaultName(query string) string {
+	m, err := parseMonitor(query)
+	if err != nil {
+		return query
+	}
+	how := map[string]string{"avg": "on average", "max": "at least once", "min": "at all times", "sum": "in total"}[m.how]
+	list, err := parseQueries(m.query)
+	if err != nil {
+		return query
+	}
+	q, ok := list[0].(*metricQuery)
+	if !ok {
+		return query
+	}
+	limit := strconv.FormatFloat(m.limit, 'f', -1, 64)
+	if !strings.Contains(limit, ".") {
+		limit += ".0"
+	}
+	window := compared.ReplaceAllString(query, "")
+	window, _, _ = strings.Cut(window[strings.IndexByte(window, '_')+1:], ")")
+	return fmt.Sprintf("**%s** over **%s** was **%s %s** %s during the **last %s**.", q.metric, q.scope, m.op, limit, how, window)
 }
 
 // fill takes over what was sent.
@@ -255,6 +280,9 @@ func (d *Datadog) fill(body, in map[string]any) {
 			}
 		}
 		body[key] = clone(v)
+	}
+	if n, ok := asFloat(in["priority"]).(float); ok && n == 0 {
+		body["priority"] = nil
 	}
 	if tags, ok := in["tags"]; ok && tags == nil {
 		body["tags"] = []any{}
@@ -324,6 +352,15 @@ func (d *Datadog) getMonitor(c *call) {
 	}
 	body := cloneMap(o.body)
 	body["matching_downtimes"] = []any{}
+	if assets, _ := body["assets"].([]any); c.URL.Query().Get("with_assets") == "true" {
+		for _, one := range assets {
+			if asset, ok := one.(map[string]any); ok {
+				delete(asset, "monitor_id")
+			}
+		}
+	} else {
+		body["assets"] = []any{}
+	}
 	c.json(http.StatusOK, body)
 }
 

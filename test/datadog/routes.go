@@ -44,6 +44,21 @@ func (d *Datadog) routes() {
 		{"GET /api/v1/dashboard/{id}", true, "dashboards", (*Datadog).getDashboard},
 		{"PUT /api/v1/dashboard/{id}", true, "dashboards", (*Datadog).updateDashboard},
 		{"DELETE /api/v1/dashboard/{id}", true, "dashboards", (*Datadog).deleteDashboard},
+
+		{"POST /api/v1/slo", true, "slo_create", (*Datadog).createSLO},
+		{"GET /api/v1/slo", true, "slo_list", (*Datadog).listSLOs},
+		{"GET /api/v1/slo/search", true, "slo_list", (*Datadog).searchSLOs},
+		{"GET /api/v1/slo/can_delete", true, "slo_check_can_delete", (*Datadog).canDeleteSLOs},
+		{"POST /api/v1/slo/bulk_delete", true, "slo_delete", (*Datadog).bulkDeleteSLOs},
+		{"GET /api/v1/slo/{id}", true, "slo_get", (*Datadog).getSLO},
+		{"PUT /api/v1/slo/{id}", true, "slo_update", (*Datadog).updateSLO},
+		{"DELETE /api/v1/slo/{id}", true, "slo_delete", (*Datadog).deleteSLO},
+		{"GET /api/v1/slo/{id}/{what}", true, "slo_history", (*Datadog).aboutSLO},
+		{"POST /api/v1/slo/correction", true, "global_org", (*Datadog).createCorrection},
+		{"GET /api/v1/slo/correction", true, "global_org", (*Datadog).listCorrections},
+		{"GET /api/v1/slo/correction/{id}", true, "global_org", (*Datadog).getCorrection},
+		{"PATCH /api/v1/slo/correction/{id}", true, "global_org", (*Datadog).updateCorrection},
+		{"DELETE /api/v1/slo/correction/{id}", true, "global_org", (*Datadog).deleteCorrection},
 	} {
 		d.mux.HandleFunc(r.pattern, func(_ http.ResponseWriter, q *http.Request) { d.enter(r, callOf(q)) })
 	}
@@ -53,6 +68,10 @@ func (d *Datadog) routes() {
 func (d *Datadog) enter(r route, c *call) {
 	if !slices.Contains(d.options.APIKeys, c.Header.Get("DD-API-KEY")) ||
 		r.app && !slices.Contains(d.options.AppKeys, c.Header.Get("DD-APPLICATION-KEY")) {
+		if r.pattern == "GET /api/v1/metrics/{name}" { // refused by the endpoint, not by the balancer
+			c.fail(http.StatusForbidden, "Forbidden")
+			return
+		}
 		c.answer.set(http.StatusForbidden, "application/json", forbidden)
 		return
 	}
