@@ -8,8 +8,10 @@
 package datadogapi
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -112,6 +114,56 @@ func readKey(field, path string) (string, error) {
 		return "", &Error{What: field, Text: path + " holds more than a key", reason: "other"}
 	}
 	return key, nil
+}
+
+// Do makes one request in JSON, for endpoints where what Datadog says is needed as it says it: the
+// typed methods drop the fields that they do not know. body nil is none; out nil leaves the answer
+// unread.
+func (c *Client) Do(ctx context.Context, what, method, path string, query url.Values, body, out any) error {
+	ctx, err := c.Context(ctx)
+	if err != nil {
+		return err
+	}
+	base, err := c.Cfg.ServerURLWithContext(ctx, "")
+	if err != nil {
+		return Failed(what, "other", "the address cannot be made: %v", err)
+	}
+	headers := map[string]string{"Accept": "application/json"}
+	client.SetAuthKeys(ctx, &headers, [2]string{"apiKeyAuth", "DD-API-KEY"}, [2]string{"appKeyAuth", "DD-APPLICATION-KEY"})
+	var text any // no body; a nil slice would be one
+	if body != nil {
+		encoded, err := json.Marshal(body)
+		if err != nil {
+			return Failed(what, "other", "cannot be written as JSON: %v", err)
+		}
+		headers["Content-Type"], text = "application/json", encoded
+	}
+	request, err := c.PrepareRequest(ctx, base+path, method, text, headers, query, nil, nil)
+	if err != nil {
+		return Fault(ctx, what, nil, err)
+	}
+	response, err := c.CallAPI(request)
+	if err != nil {
+		return Fault(ctx, what, response, err)
+	}
+	defer response.Body.Close()
+	answer, err := client.ReadBody(response)
+	if err != nil {
+		return Fault(ctx, what, nil, err)
+	}
+	wrong := client.GenericOpenAPIError{ErrorBody: answer, ErrorMessage: "no JSON"}
+	if response.StatusCode >= 300 {
+		return Fault(ctx, what, response, wrong)
+	}
+	if out == nil {
+		return nil
+	}
+	in := json.NewDecoder(bytes.NewReader(answer))
+	in.UseNumber() // ids are longer than a float is exact
+	if err := in.Decode(out); err != nil {
+		return Fault(ctx, what, response, wrong)
+	}
+	return nil
 }
 
 // Error says why a request was not answered, without keys and addresses.
