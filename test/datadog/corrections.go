@@ -31,7 +31,7 @@ func attributesOf(c *call) (map[string]any, bool) {
 }
 
 // checkCorrection says what is wrong with one, "" when it may be kept.
-func (d *Datadog) checkCorrection(a map[string]any) string {
+func checkCorrection(a map[string]any) string {
 	start, ok := asFloat(a["start"]).(float)
 	end, ends := asFloat(a["end"]).(float)
 	_, lasts := asFloat(a["duration"]).(float)
@@ -39,8 +39,6 @@ func (d *Datadog) checkCorrection(a map[string]any) string {
 	switch {
 	case text(a["slo_id"]) == "" && text(a["slo_query"]) == "":
 		return "one of slo_id and slo_query is required"
-	case text(a["slo_id"]) != "" && d.objects.slos.find(text(a["slo_id"])) == nil:
-		return fmt.Sprintf("slo %s not found", text(a["slo_id"]))
 	case !slices.Contains(categories, text(a["category"])):
 		return "invalid category"
 	case !ok:
@@ -78,8 +76,12 @@ func (d *Datadog) createCorrection(c *call) {
 	if !ok {
 		return
 	}
-	if fault := d.checkCorrection(in); fault != "" {
+	if fault := checkCorrection(in); fault != "" {
 		c.fail(http.StatusBadRequest, fault)
+		return
+	}
+	if id := text(in["slo_id"]); id != "" && d.objects.slos.find(id) == nil {
+		c.fail(http.StatusNotFound, fmt.Sprintf("SLO not found: %s not found", id))
 		return
 	}
 	const h = hexDigits
@@ -130,7 +132,7 @@ func (d *Datadog) updateCorrection(c *call) {
 			next[key] = clone(v)
 		}
 	}
-	if fault := d.checkCorrection(next); fault != "" {
+	if fault := checkCorrection(next); fault != "" {
 		c.fail(http.StatusBadRequest, fault)
 		return
 	}

@@ -12,7 +12,7 @@ import (
 var widgetNeeds = map[string][]string{
 	"alert_graph": {"alert_id", "viz_type"}, "alert_value": {"alert_id"}, "bar_chart": {"requests"}, "change": {"requests"}, "check_status": {"check", "grouping"},
 	"cohort": {"requests"}, "distribution": {"requests"}, "event_stream": {"query"}, "event_timeline": {"query"}, "free_text": {"text"}, "funnel": {"requests"},
-	"geomap": {"requests", "style", "view"}, "group": {"layout_type", "widgets"}, "heatmap": {"requests"}, "hostmap": {"requests"}, "iframe": {"url"},
+	"geomap": {"requests", "style", "view"}, "group": {"layout_type", "widgets"}, "heatgrid": {"requests", "sort"}, "heatmap": {"requests"}, "embedded_app": nil, "point_plot": {"requests"}, "hostmap": {"requests"}, "iframe": {"url"},
 	"image": {"url"}, "list_stream": {"requests"}, "log_stream": nil, "manage_status": {"query"}, "note": {"content"}, "powerpack": {"powerpack_id"},
 	"query_table": {"requests"}, "query_value": {"requests"}, "retention_curve": {"requests"}, "run_workflow": {"workflow_id"}, "sankey": {"requests"},
 	"scatterplot": {"requests"}, "servicemap": {"service", "filters"}, "slo": {"view_type"}, "slo_list": {"requests"}, "split_group": {"source_widget_definition", "split_config", "size"},
@@ -246,16 +246,16 @@ func (d *Datadog) getDashboard(c *call) {
 }
 
 func (d *Datadog) updateDashboard(c *call) {
-	o := d.dashboard(c)
-	if o == nil {
-		return
-	}
 	in, ok := c.body()
 	if !ok {
 		return
 	}
 	if fault := checkDashboard(in); fault != "" {
 		c.fail(http.StatusBadRequest, fault)
+		return
+	}
+	o := d.dashboard(c)
+	if o == nil {
 		return
 	}
 	body := d.storedDashboard(in) // nothing of the old one stays

@@ -15,6 +15,9 @@ import (
 // compared is the end of a monitor's query: how its value is compared with what.
 var compared = regexp.MustCompile(`(>=|<=|==|!=|>|<)\s*(-?[0-9][0-9.eE+-]*)\s*$`)
 
+// called is a query that begins with a function.
+var called = regexp.MustCompile(`^[a-z_]+\(`)
+
 // checkMonitor says what is wrong with a monitor, "" when it may be created.
 func (d *Datadog) checkMonitor(body map[string]any) string {
 	kind, query := text(body["type"]), strings.TrimSpace(text(body["query"]))
@@ -43,7 +46,7 @@ func (d *Datadog) checkMonitor(body map[string]any) string {
 			if _, err := parseQueries(m.query); err != nil && m.plain() {
 				return "The value provided for parameter 'query' is invalid: " + err.Error()
 			}
-		} else if !strings.HasPrefix(query, "formula(") && !strings.HasPrefix(query, "change(") && !strings.HasPrefix(query, "pct_change(") {
+		} else if !called.MatchString(query) {
 			return "The value provided for parameter 'query' is invalid: " + err.Error()
 		}
 	}
@@ -60,6 +63,7 @@ var monitorTypes = []string{
 	"metric alert", "query alert", "composite", "service check", "event alert", "event-v2 alert", "log alert", "process alert", "rum alert",
 	"trace-analytics alert", "slo alert", "synthetics alert", "audit alert", "ci-pipelines alert", "ci-tests alert", "error-tracking alert",
 	"database-monitoring alert", "network-performance alert", "cost alert", "data-quality alert", "data-jobs alert", "network-path alert",
+	"llm-observability alert",
 }
 
 var operand = regexp.MustCompile(`[0-9]+`)
@@ -551,7 +555,7 @@ type monitorQuery struct {
 	limit  float64
 }
 
-var monitorForm = regexp.MustCompile(`^(avg|min|max|sum|percentile)\((last|current)_([0-9]+)(m|h|d|w|mo)\):(.*?)\s*(>=|<=|==|!=|>|<)\s*(-?[0-9][0-9.eE+-]*)\s*$`)
+var monitorForm = regexp.MustCompile(`^(avg|min|max|sum|percentile)\((last|current|next)_([0-9]+)(m|h|d|w|mo)\):(.*?)\s*(>=|<=|==|!=|>|<)\s*(-?[0-9][0-9.eE+-]*)\s*$`)
 
 func parseMonitor(query string) (monitorQuery, error) {
 	found := monitorForm.FindStringSubmatch(strings.TrimSpace(query))

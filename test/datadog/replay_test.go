@@ -110,6 +110,7 @@ type replay struct {
 	t     *testing.T
 	d     *Datadog
 	ids   map[string]string // recorded ids, and what the fake calls the same objects
+	sent  map[string]bool   // metrics that the recording submits
 	reset map[string]int    // the newest reset by period: says how much time went by
 }
 
@@ -122,6 +123,7 @@ func newReplay(t *testing.T, all []exchange) *replay {
 		t.Fatal(err)
 	}
 	r := &replay{t: t, d: New(Options{Now: now, Visible: 20 * time.Second}), ids: map[string]string{}, reset: map[string]int{}}
+	r.sent = submittedNames(all)
 	made := map[string]bool{}
 	have := func(kind, id string, body map[string]any) {
 		if made[kind+id] {
@@ -156,6 +158,7 @@ func newReplay(t *testing.T, all []exchange) *replay {
 			}
 			have(kind, found[2], body)
 		}
+		r.others(e, answer, r.sent)
 		for kind, list := range listsOf(e) {
 			for _, one := range list {
 				have(kind, recordedID(mapOf(one)), mapOf(one))
@@ -170,6 +173,60 @@ func newReplay(t *testing.T, all []exchange) *replay {
 		}
 	}
 	return r
+}
+
+// submittedNames are the metrics that a recording submits itself.
+func submittedNames(all []exchange) map[string]bool {
+	out := map[string]bool{}
+	for _, e := range all {
+		if !strings.HasSuffix(e.Path, "/series") {
+			continue
+		}
+		var payload struct {
+			Series []struct{ Metric string }
+		}
+		_ = json.Unmarshal(e.Request, &payload) // what is no payload submits nothing
+		for _, s := range payload.Series {
+			out[storedName(s.Metric)] = true
+		}
+	}
+	return out
+}
+
+// others makes what others of the organisation have submitted: points that a query shows, and
+// metrics that are described.
+func (r *replay) others(e exchange, answer map[string]any, sent map[string]bool) {
+	if name, ok := strings.CutPrefix(e.Path, "/api/v1/metrics/"); ok && e.Status == http.StatusOK && !sent[name] {
+		r.d.meta[name] = answer
+		r.d.Seed(Metric{Name: name}, Point{At: r.d.Now()})
+	}
+	if e.Path != "/api/v1/query" || e.Status != http.StatusOK {
+		return
+	}
+	series, _ := answer["series"].([]any)
+	for _, one := range series {
+		s := mapOf(one)
+		name := text(s["metric"])
+		if sent[name] {
+			continue
+		}
+		var tags []string
+		for tag := range strings.SplitSeq(text(s["scope"]), ",") {
+			if tag != "*" {
+				tags = append(tags, tag)
+			}
+		}
+		var points []Point
+		list, _ := s["pointlist"].([]any)
+		for _, p := range list {
+			pair, _ := p.([]any)
+			at, _ := pair[0].(float64)
+			if v, ok := pair[1].(float64); ok {
+				points = append(points, Point{At: time.UnixMilli(int64(at)), Value: v})
+			}
+		}
+		r.d.Seed(Metric{Name: name, Tags: tags}, points...)
+	}
 }
 
 // listsOf are the objects that a recorded list shows, by kind; corrections without what wraps them.
@@ -291,7 +348,11 @@ func (r *replay) play(e exchange) {
 		r.compareLists(place, e, want, have)
 		return
 	}
-	if strings.HasPrefix(e.Path, "/api/v2/query/") && e.Status == http.StatusOK || e.Path == "/api/v1/monitor/search" {
+	if e.Status < 300 && (e.Path == "/api/v1/metrics" || e.Path == "/api/v1/search") {
+		// Of all metrics of the organisation those count that the recording submitted.
+		want, have = own(want, r.sent), own(have, r.sent)
+	}
+	if strings.HasPrefix(e.Path, "/api/v2/query/") && e.Status == http.StatusOK || strings.HasSuffix(e.Path, "/search") && e.Path != "/api/v1/search" {
 		for _, fault := range shapes("", want, have) { // the numbers are of an organisation that the fake does not know
 			t.Errorf("%s: %s", place, fault)
 		}
@@ -300,6 +361,21 @@ func (r *replay) play(e exchange) {
 	for _, fault := range differ("", want, have) {
 		t.Errorf("%s: %s", place, fault)
 	}
+}
+
+// own leaves of the names of metrics in an answer those that are wanted.
+func own(v any, wanted map[string]bool) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := map[string]any{}
+		for key, value := range v {
+			out[key] = own(value, wanted)
+		}
+		return out
+	case []any:
+		return slices.DeleteFunc(slices.Clone(v), func(one any) bool { return !wanted[text(one)] })
+	}
+	return v
 }
 
 // compareLists holds a list to the recorded one, object by object: others of the organisation had

@@ -275,9 +275,26 @@ func (d *Datadog) slo(c *call) *object {
 }
 
 func (d *Datadog) getSLO(c *call) {
-	if o := d.slo(c); o != nil {
-		c.json(http.StatusOK, map[string]any{"data": d.shown(o, true), "error": nil})
+	o := d.slo(c)
+	if o == nil {
+		return
 	}
+	body := d.shown(o, true)
+	if c.URL.Query().Get("with_configured_alert_ids") == "true" {
+		body["configured_alert_ids"] = d.alertsOn(o.id)
+	}
+	c.json(http.StatusOK, map[string]any{"data": body, "error": nil})
+}
+
+// alertsOn are the monitors about an SLO.
+func (d *Datadog) alertsOn(id string) []int64 {
+	out := []int64{}
+	for _, o := range d.objects.monitors {
+		if text(o.body["type"]) == "slo alert" && strings.Contains(text(o.body["query"]), id) {
+			out = append(out, number64(o.id))
+		}
+	}
+	return out
 }
 
 func (d *Datadog) updateSLO(c *call) {
@@ -387,8 +404,17 @@ func (d *Datadog) searchSLOs(c *call) {
 				"name": o.body["name"], "all_tags": o.body["tags"], "slo_type": o.body["type"], "created_at": o.body["created_at"]}}})
 		}
 	}
-	c.json(http.StatusOK, map[string]any{"data": map[string]any{"type": "", "attributes": map[string]any{"slos": found}},
-		"meta": map[string]any{"pagination": map[string]any{"total": len(found), "number": 0, "size": len(found)}}, "links": map[string]any{}})
+	facets := map[string]any{}
+	for _, name := range []string{"all_tags", "creator_name", "env_tags", "service_tags", "slo_type", "target", "team_tags", "timeframe"} {
+		facets[name] = []any{}
+	}
+	size := intOf(c.Request, "page[size]", 10)
+	number := intOf(c.Request, "page[number]", 0)
+	c.json(http.StatusOK, map[string]any{
+		"data": map[string]any{"type": "", "attributes": map[string]any{"facets": facets, "slos": page(found, number*size, size)}},
+		"meta": map[string]any{"pagination": map[string]any{"total": len(found), "number": number, "size": size, "first_number": 0, "last_number": max(0, (len(found)-1)/max(1, size)),
+			"next_number": number + 1, "prev_number": max(0, number-1), "type": "number_size"}},
+		"links": map[string]any{}})
 }
 
 // indexed is how long it takes until the search knows an SLO.
