@@ -42,6 +42,8 @@ type partOptions struct {
 	questions []sources.Question
 	log       *slog.Logger
 	failed    func(source string, err error)
+	dropped   func(sink, reason string, points int)
+	published func(sink string, series int)
 	progress  map[string]slo.Progress // what sources remembered before a restart, by SLO
 	keep      bool                    // answers carry what their source remembers, to be kept
 	dry       bool                    // only check: what yoyu runs on, such as a cluster, need not be here
@@ -104,9 +106,17 @@ func newDatadog(from config.Sink, c *config.Config, o partOptions) (sinks.Sink, 
 	if err := from.Decode(&settings); err != nil {
 		return nil, err
 	}
-	return sinkdatadog.New(sinkdatadog.Options{
-		Name: from.Name, Config: settings, ExternalLabels: c.ExternalLabels, Env: os.Getenv("DD_ENV"), Logger: o.log,
-	})
+	if err := sinkdatadog.Ambiguous(c.Objectives); err != nil {
+		return nil, err
+	}
+	options := sinkdatadog.Options{Name: from.Name, Config: settings, ExternalLabels: c.ExternalLabels, Env: os.Getenv("DD_ENV"), Logger: o.log}
+	if o.dropped != nil {
+		options.Dropped = func(reason string, points int) { o.dropped(from.Name, reason, points) }
+	}
+	if o.published != nil {
+		options.Counted = func(series int) { o.published(from.Name, series) }
+	}
+	return sinkdatadog.New(options)
 }
 
 func newAlertmanager(from config.Sink, c *config.Config, o partOptions) (sinks.Sink, error) {

@@ -248,7 +248,7 @@ func (d *Datadog) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{Request: r, wire: len(wire), answer: &answer{header: http.Header{}}, journal: &note}
 	c.text, c.broken = inflate(r.Header.Get("Content-Encoding"), wire)
 	note.Body, note.Inflated = c.text, len(c.text)
-	if f := d.pick(r); f != nil {
+	if f := d.pick(r, c.text); f != nil {
 		c.fault, note.Fault = f, f.Do.name
 	}
 	d.mu.Unlock()

@@ -15,12 +15,13 @@ import (
 type Fault struct {
 	Method string  // "" is any
 	Path   string  // an expression that the path matches somewhere; "" is any
+	Body   string  // an expression that the inflated body matches somewhere; "" is any
 	Skip   int     // let so many matching requests pass first
 	Times  int     // then act on so many; 0: on all
 	Chance float64 // act with this probability; 0: always
 	Do     Action
 
-	path *regexp.Regexp
+	path, body *regexp.Regexp
 }
 
 // Action is what goes wrong.
@@ -35,7 +36,7 @@ type Action struct {
 
 // Fault adds a rule. Of several that match a request the first acts.
 func (d *Datadog) Fault(f Fault) {
-	f.path = regexp.MustCompile(f.Path)
+	f.path, f.body = regexp.MustCompile(f.Path), regexp.MustCompile(f.Body)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.faults = append(d.faults, &f)
@@ -49,9 +50,9 @@ func (d *Datadog) ClearFaults() {
 }
 
 // pick is the rule that acts on a request; nil: none.
-func (d *Datadog) pick(r *http.Request) *Fault {
+func (d *Datadog) pick(r *http.Request, body []byte) *Fault {
 	for i, f := range d.faults {
-		if f.Method != "" && f.Method != r.Method || !f.path.MatchString(r.URL.Path) {
+		if f.Method != "" && f.Method != r.Method || !f.path.MatchString(r.URL.Path) || f.Body != "" && !f.body.Match(body) {
 			continue
 		}
 		if f.Skip > 0 {

@@ -60,10 +60,10 @@ func inflate(encoding string, wire []byte) (text []byte, broken string) {
 
 // admit makes the checks of an intake in the order in which the real one does: the key came
 // before; false when it has answered.
-func (c *call) admit(wire, inflated int) bool {
-	kind, _, _ := mime.ParseMediaType(c.Header.Get("Content-Type"))
+func (c *call) admit(wire, inflated int, types ...string) bool {
+	kind, _, _ := mime.ParseMediaType(c.Header.Get("Content-Type")) // what cannot be read is none of them
 	switch {
-	case kind != "application/json":
+	case !slices.Contains(types, kind):
 		c.fail(http.StatusBadRequest, "Unsupported content type")
 	case c.wire >= wire, len(c.text) > inflated:
 		c.answer.set(http.StatusRequestEntityTooLarge, "application/json", balancer(http.StatusRequestEntityTooLarge))
@@ -92,7 +92,7 @@ type submitted struct {
 }
 
 func (d *Datadog) seriesV1(c *call) {
-	if !c.admit(wireV1, inflatedV1) {
+	if !c.admit(wireV1, inflatedV1, "application/json", "text/json") {
 		return
 	}
 	var payload struct {
@@ -143,7 +143,7 @@ func (d *Datadog) seriesV1(c *call) {
 var typesV1 = map[string]Type{"gauge": Gauge, "count": Count, "rate": Rate}
 
 func (d *Datadog) seriesV2(c *call) {
-	if !c.admit(wireV2, inflatedV2) {
+	if !c.admit(wireV2, inflatedV2, "application/json") {
 		return
 	}
 	var payload struct {
