@@ -104,14 +104,14 @@ func (c *Client) Context(ctx context.Context) (context.Context, error) {
 func readKey(field, path string) (string, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return "", &Error{What: field, Text: err.Error(), reason: "other", err: err} // its text is path and cause
+		return "", &Error{What: field, Text: err.Error(), reason: "other", err: err, early: true} // its text is path and cause
 	}
 	key := strings.TrimSpace(string(data))
 	switch {
 	case key == "":
-		return "", &Error{What: field, Text: path + " is empty", reason: "other"}
+		return "", &Error{What: field, Text: path + " is empty", reason: "other", early: true}
 	case strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return "", &Error{What: field, Text: path + " holds more than a key", reason: "other"}
+		return "", &Error{What: field, Text: path + " holds more than a key", reason: "other", early: true}
 	}
 	return key, nil
 }
@@ -175,6 +175,7 @@ type Error struct {
 
 	reason string
 	err    error
+	early  bool // nothing was sent
 }
 
 // Error is one line of text.
@@ -198,6 +199,9 @@ func Lost(err error) bool {
 	var e *Error
 	if !errors.As(err, &e) {
 		return true
+	}
+	if e.early {
+		return false
 	}
 	return e.Status == 0 && e.reason != "refused" || e.Status == http.StatusRequestTimeout || e.Status >= 500 || e.reason == "decode"
 }
