@@ -312,6 +312,38 @@ func TestLatePoints(t *testing.T) {
 	}
 }
 
+// An answer for the present is for what was asked, and for more only when points came late: what is
+// known and stays need not be put again. Two objectives that share a question both hear of it.
+func TestAnswersReachBackWhenTheyMust(t *testing.T) {
+	f := fake.New(fake.Options{Now: dawn})
+	s := newSource(t, f, settings(t), time.Minute, checkout, counts("again", checkout.Indicator.Total, checkout.Indicator.Bad))
+	for i := range 60 {
+		traffic(f, dawn.Add(time.Duration(i)*time.Minute), 9, 1)
+	}
+	ask := func(minute int, total float64, back time.Duration, only ...string) {
+		t.Helper()
+		f.SetTime(dawn.Add(time.Duration(minute) * time.Minute))
+		to := time.Duration(minute) * time.Minute
+		for _, got := range collect(t, s, span(to-time.Minute, to), only...) {
+			if sum, _ := sums(got); sum != total || got.Span != span(to-time.Minute-back, to) {
+				t.Errorf("minute %d: %s: %g events in %s, want %g, %s further back", minute, got.SLO, sum, got.Span, total, back)
+			}
+		}
+	}
+	ask(10, 100, late) // nobody knows what was answered before
+	ask(11, 10, 0)
+	ask(12, 10, 0)
+	traffic(f, dawn.Add(5*time.Minute), 19, 1) // ten more than a moment ago
+	ask(13, 140, late)
+	ask(14, 10, 0)
+	traffic(f, dawn.Add(5*time.Minute), 9, 1)
+	ask(15, 150, late, "again")
+	ask(16, 160, late) // of what came late only one has heard
+	ask(17, 10, 0)
+	ask(19, 190, late) // a minute is missing
+	ask(19, 190, late) // whoever asks again did not hear the answer
+}
+
 // An answer in other buckets than were asked for counts nothing.
 func TestIntervalOverride(t *testing.T) {
 	f := fake.New(fake.Options{Now: dawn.Add(time.Hour)})
@@ -348,7 +380,7 @@ func TestBadQuery(t *testing.T) {
 					if got.Err == nil || !strings.HasPrefix(got.Err.Error(), "source dd: slo slo-17: query: ") {
 						t.Errorf("%d: the bad query says %v", status, got.Err)
 					}
-				} else if total, bad := sums(got); got.Err != nil || total != float64(10*(round+1)) || bad != float64(round+1) {
+				} else if total, bad := sums(got); got.Err != nil || total != 10 || bad != 1 {
 					t.Errorf("%d: %s: %g of %g bad, %v", status, got.SLO, bad, total, got.Err)
 				}
 			}

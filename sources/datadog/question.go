@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/yoyu-sre/yoyu/internal/selectors"
+	"github.com/yoyu-sre/yoyu/slo"
 	"github.com/yoyu-sre/yoyu/sources"
 )
 
@@ -19,10 +20,13 @@ type question struct {
 	good        bool // the part counts good events
 
 	mu      sync.Mutex
-	last    int64     // ms, end of the newest bucket with a total when it was last asked; 0: there was none
-	asked   int64     // ms, up to where the present was last answered; 0 before the first answer
-	refused error     // what Datadog said when it would not have the question
-	again   time.Time // when a refused one is put again, by itself
+	last    int64            // ms, end of the newest bucket with a total when it was last asked; 0: there was none
+	asked   int64            // ms, up to which bucket the present was last answered; 0 before the first answer
+	to      int64            // ms, and up to which tick
+	who     string           // for which objectives
+	digests map[int64]uint64 // what each bucket said then
+	refused error            // what Datadog said when it would not have the question
+	again   time.Time        // when a refused one is put again, by itself
 }
 
 // term is one query of a count.
@@ -98,6 +102,23 @@ func (q *question) group(tags []string) []string {
 		}
 	}
 	return out
+}
+
+// learned keeps what an answer for the present says of each bucket. It reports whether the answer
+// goes on where the one before ended, for the same objectives, and says of the time before that
+// nothing new.
+func (q *question) learned(answer slo.Sample, span slo.Span, w *work) (nothing bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	nothing = q.to != 0 && q.to == span.From.UnixMilli() && q.who == w.who
+	for at := floor(answer.Span.From.UnixMilli(), bucket) + bucket.Milliseconds(); at <= span.From.UnixMilli(); at += bucket.Milliseconds() {
+		nothing = nothing && w.digest[at] == q.digests[at]
+	}
+	q.who, q.digests, q.to, q.asked, q.last = w.who, w.digest, span.To.UnixMilli(), floor(span.To.UnixMilli(), bucket), 0
+	if !answer.Newest.IsZero() {
+		q.last = answer.Newest.UnixMilli()
+	}
+	return nothing
 }
 
 // refusal is what a question that was refused is answered with until it may be put again.

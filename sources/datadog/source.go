@@ -21,8 +21,10 @@ package datadog
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"math"
 	"net/http"
@@ -160,8 +162,10 @@ func (s *Source) Name() string { return s.name }
 // work is one question in one Collect.
 type work struct {
 	q      *question
+	who    string                       // the objectives that it is answered for
 	values map[string]map[string]*track // by query and group
 	err    error
+	digest map[int64]uint64 // of each bucket, by its end: what it says of all groups
 }
 
 // track is one series: a query's values for one group.
@@ -170,8 +174,8 @@ type track struct {
 	values map[int64]float64 // by the end of the bucket, Unix milliseconds
 }
 
-// Collect answers for a span, question by question. An answer for the present is for more than was
-// asked: it reaches back over the time in which points still came late.
+// Collect answers for a span, question by question. An answer for the present may be for more than
+// was asked: when points came late, or might have, it reaches back over the time in which they do.
 //
 // It fails as a whole when asked about objectives it does not know, when ctx has ended, when the
 // quota allows nothing, and when every question fails for the same reason.
@@ -193,9 +197,10 @@ func (s *Source) Collect(ctx context.Context, span slo.Span, only ...string) ([]
 			return nil, fmt.Errorf("source %s: slo %s: is not asked here", s.name, name)
 		}
 		if found[q] != nil {
+			found[q].who += "\xff" + name
 			continue
 		}
-		found[q] = &work{q: q, values: map[string]map[string]*track{}}
+		found[q] = &work{q: q, who: name, values: map[string]map[string]*track{}}
 		if from := floor(span.To.UnixMilli(), bucket); !past && span.From.UnixMilli() >= from {
 			if answer, ok := s.remember(q, span); ok {
 				remembered[q] = answer
@@ -229,13 +234,8 @@ func (s *Source) Collect(ctx context.Context, span slo.Span, only ...string) ([]
 			answer = slo.Sample{Span: span, Err: w.err}
 		default:
 			answer = s.tabulate(w, wide)
-			if !past {
-				q.mu.Lock()
-				q.last, q.asked = answer.Newest.UnixMilli(), floor(span.To.UnixMilli(), bucket)
-				if answer.Newest.IsZero() {
-					q.last = 0
-				}
-				q.mu.Unlock()
+			if !past && q.learned(answer, span, w) {
+				answer = s.tabulate(w, span) // nothing came late: what is known need not be put again
 			}
 		}
 		answers[q] = answer
@@ -271,6 +271,9 @@ func (s *Source) remember(q *question, span slo.Span) (slo.Sample, bool) {
 	defer q.mu.Unlock()
 	if q.asked == 0 || q.asked != floor(span.To.UnixMilli(), bucket) {
 		return slo.Sample{}, false
+	}
+	if q.to == span.From.UnixMilli() {
+		q.to = span.To.UnixMilli()
 	}
 	out := slo.Sample{Span: span}
 	if q.last != 0 {
@@ -549,6 +552,7 @@ func (s *Source) tabulate(w *work, span slo.Span) slo.Sample {
 	}
 	from, to := span.From.UnixMilli(), span.To.UnixMilli()
 	answered, spoilt := map[int64]bool{}, map[int64]bool{}
+	w.digest = map[int64]uint64{}
 	keys := make([]string, 0, len(total))
 	for key := range total {
 		keys = append(keys, key)
@@ -558,7 +562,7 @@ func (s *Source) tabulate(w *work, span slo.Span) slo.Sample {
 		all := total[key]
 		for at, v := range line.values {
 			if v == 0 {
-				continue
+				continue // none of nothing
 			}
 			if all == nil {
 				spoilt[at] = true
@@ -579,6 +583,7 @@ func (s *Source) tabulate(w *work, span slo.Span) slo.Sample {
 				continue
 			}
 			answered[at] = true
+			w.digest[at] += digest(key, all, some)
 			if at <= from || at > to {
 				continue // it only vouches
 			}
@@ -594,6 +599,9 @@ func (s *Source) tabulate(w *work, span slo.Span) slo.Sample {
 		if len(group.Increments) > 0 {
 			out.Groups = append(out.Groups, group)
 		}
+	}
+	for at := range spoilt {
+		w.digest[at] = digest("", math.NaN(), 0)
 	}
 	ends := make([]int64, 0, len(answered))
 	for at := range answered {
@@ -614,6 +622,17 @@ func (s *Source) tabulate(w *work, span slo.Span) slo.Sample {
 		out.Note = fmt.Sprintf("there are %s events without a total in the same minute: do both queries count the same requests, with the same tags?", w.q.partIs())
 	}
 	return out
+}
+
+// digest is what one group's bucket says, as a number that differs where that does.
+func digest(group string, total, part float64) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(group)) // it never fails
+	var numbers [16]byte
+	binary.LittleEndian.PutUint64(numbers[:8], math.Float64bits(total))
+	binary.LittleEndian.PutUint64(numbers[8:], math.Float64bits(part))
+	_, _ = h.Write(numbers[:])
+	return h.Sum64()
 }
 
 // covered are the ticks of a span that a bucket vouches for: one that ends in the tick, or in the
