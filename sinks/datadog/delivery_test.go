@@ -6,10 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"math/rand/v2"
+	"net/http"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -623,4 +626,87 @@ func TestManyLabels(t *testing.T) {
 			}
 		}
 	})
+}
+
+// hundredThousand is a report that becomes 100,000 custom metrics under the standard preset.
+func hundredThousand() *sinks.Report {
+	r := sinktest.Large(9091) // 11 each
+	last := &r.SLOs[len(r.SLOs)-1]
+	last.Windows = last.Windows[:len(last.Windows)-1]
+	return r
+}
+
+// A hundred thousand series: every request within limits, everything stored once, and what the
+// sink needs for it is bounded, also while nothing is taken.
+func TestHundredThousandSeries(t *testing.T) {
+	if testing.Short() {
+		t.Skip("seconds of one processor")
+	}
+	bubble(t, func(t *testing.T, d *fake.Datadog) {
+		report := hundredThousand()
+		s := newCounted(t, d, Config{})
+		d.Fault(fake.Fault{Times: 3, Do: fake.StatusBody(404, "text/html", "no such page")})
+		before := heap()
+		for range 3 {
+			if err := s.Write(t.Context(), report); err == nil {
+				t.Error("no error")
+			}
+		}
+		if held := heap() - before; held > 64<<20 {
+			t.Errorf("%d MiB are held back while nothing is taken", held>>20)
+		}
+		d.ClearJournal()
+		write(t, s.Sink, report)
+		if s.series != 100_000 || s.dropped() > 0 || len(s.outbox.points) > 0 {
+			t.Errorf("%d series, %v dropped, %d left", s.series, s.drops, len(s.outbox.points))
+		}
+		for _, q := range d.Journal() {
+			if q.Status != 202 || q.Wire >= 512_000 || q.Inflated > 5_242_880 {
+				t.Errorf("a request of %d bytes, %d inflated: %d", q.Wire, q.Inflated, q.Status)
+			}
+		}
+		if n, lost := len(d.Stored()), d.Drops(); n != 100_000 || len(lost) > 0 {
+			t.Errorf("%d series are stored, %v lost", n, lost)
+		}
+	})
+}
+
+// heap is how many bytes are in use.
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// BenchmarkWrite sends reports of 1,000 and of 100,000 series to an intake that takes everything.
+func BenchmarkWrite(b *testing.B) {
+	for _, size := range []struct {
+		name   string
+		report *sinks.Report
+	}{{"11k", sinktest.Large(1000)}, {"100k", hundredThousand()}} {
+		b.Run(size.name, func(b *testing.B) {
+			wire, requests := int64(0), 0
+			accept := transport(func(r *http.Request) (*http.Response, error) {
+				n, err := io.Copy(io.Discard, r.Body)
+				wire, requests = wire+n, requests+1
+				return &http.Response{StatusCode: 202, Header: http.Header{"Content-Type": {"text/json"}}, Body: io.NopCloser(strings.NewReader(`{"status": "ok"}`))}, err
+			})
+			s, err := New(Options{Config: Config{APIKeyFile: keyFile(b, fake.APIKey)}, Transport: accept})
+			if err != nil {
+				b.Fatal(err)
+			}
+			r := size.report
+			b.ReportAllocs()
+			for b.Loop() {
+				r.Time = time.Now()
+				if err := s.Write(b.Context(), r); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(s.told.series), "series")
+			b.ReportMetric(float64(requests)/float64(b.N), "requests/op")
+			b.ReportMetric(float64(wire)/float64(b.N), "wire-B/op")
+		})
+	}
 }
