@@ -114,7 +114,8 @@ func (p *process) wanted(c *config.Config, o provisionOptions, sent sinkdatadog.
 	}
 	var natives []provision.Native
 	for i := range c.Objectives {
-		natives = append(natives, provision.Native{Objective: &c.Objectives[i], Indicator: c.Questions[i].Indicator})
+		in := c.Questions[i].Indicator
+		natives = append(natives, provision.Native{Objective: &c.Objectives[i], CountedBy: string(in.Kind), Total: in.Total, Bad: in.Bad, Good: in.Good})
 	}
 	objects, left := provision.SLOs(natives)
 	for _, name := range slices.Sorted(maps.Keys(left)) {

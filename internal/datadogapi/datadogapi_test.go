@@ -48,7 +48,9 @@ func TestFaults(t *testing.T) {
 		{"too many", says(429, ""), "it: 429 Too Many Requests", "http_4xx", false},
 		{"in time no more", says(408, ""), "it: 408 Request Timeout", "http_4xx", true},
 		{"not JSON", says(200, "<html>"), "it: 200 OK: the answer is not what Datadog says: no JSON", "decode", true},
-		{"elsewhere", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://elsewhere.example", http.StatusFound) },
+		{"elsewhere", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://elsewhere.example", http.StatusFound)
+		},
 			"it: 302 Found: it is not followed; write the address as url", "redirect", false},
 		{"too long", says(200, `"`+strings.Repeat("x", 2<<20)+`"`), "it: the answer is longer than 1 MiB", "limit", true},
 		{"never", func(_ http.ResponseWriter, r *http.Request) {

@@ -21,7 +21,6 @@ import (
 	"github.com/yoyu-sre/yoyu/internal/datadogapi"
 	"github.com/yoyu-sre/yoyu/sinks"
 	"github.com/yoyu-sre/yoyu/slo"
-	"github.com/yoyu-sre/yoyu/sources"
 	fake "github.com/yoyu-sre/yoyu/test/datadog"
 )
 
@@ -155,7 +154,7 @@ func wanted(t *testing.T) []Object {
 	}
 	natives, left := SLOs([]Native{{
 		Objective: &slo.Objective{Name: "checkout", Service: "Shop", Target: target, Period: slo.RollingPeriod(30 * slo.Day), Labels: map[string]string{"team": "Payments"}, GroupBy: []string{"route"}},
-		Indicator: sources.Indicator{Kind: sources.Datadog, Total: "sum:http.hits{*} + sum:rpc.hits{*}", Bad: "sum:http.errors{*} - sum:http.known{*}"},
+		CountedBy: "datadog", Total: "sum:http.hits{*} + sum:rpc.hits{*}", Bad: "sum:http.errors{*} - sum:http.known{*}",
 	}})
 	if len(left) > 0 {
 		t.Fatal(left)
@@ -651,14 +650,18 @@ func TestNative(t *testing.T) {
 		}
 		return s
 	}
-	hits := sources.Indicator{Kind: sources.Datadog, Total: "sum:http.hits{*}", Good: "sum:http.hits{code:2xx}"}
 	month := slo.RollingPeriod(30 * slo.Day)
+	of := func(o slo.Objective) Native {
+		return Native{Objective: &o, CountedBy: "datadog", Total: "sum:http.hits{*}", Good: "sum:http.hits{code:2xx}"}
+	}
+	counters := of(slo.Objective{Name: "counters", Target: percent("99.9"), Period: month})
+	counters.CountedBy = "counters"
 	_, left := SLOs([]Native{
-		{&slo.Objective{Name: "good", Target: percent("99.9"), Period: month}, hits},
-		{&slo.Objective{Name: "counters", Target: percent("99.9"), Period: month}, sources.Indicator{Kind: sources.Counters}},
-		{&slo.Objective{Name: "four-weeks", Target: percent("99.9"), Period: slo.RollingPeriod(28 * slo.Day)}, hits},
-		{&slo.Objective{Name: "fine", Target: percent("99.9995"), Period: month}, hits},
-		{&slo.Objective{Name: "slices", Target: percent("99.9"), Period: month, Budgeting: slo.Budgeting{Method: slo.Timeslices, Slice: time.Minute}}, hits},
+		counters,
+		of(slo.Objective{Name: "good", Target: percent("99.9"), Period: month}),
+		of(slo.Objective{Name: "four-weeks", Target: percent("99.9"), Period: slo.RollingPeriod(28 * slo.Day)}),
+		of(slo.Objective{Name: "fine", Target: percent("99.9995"), Period: month}),
+		of(slo.Objective{Name: "slices", Target: percent("99.9"), Period: month, Budgeting: slo.Budgeting{Method: slo.Timeslices, Slice: time.Minute}}),
 	})
 	if want := map[string]string{
 		"counters": "it is counted by counters, not from Datadog's metrics", "four-weeks": "Datadog has SLOs of 7d, 30d and 90d, not of 28d",

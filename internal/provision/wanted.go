@@ -11,7 +11,6 @@ import (
 	"github.com/yoyu-sre/yoyu/internal/selectors"
 	"github.com/yoyu-sre/yoyu/sinks"
 	"github.com/yoyu-sre/yoyu/slo"
-	"github.com/yoyu-sre/yoyu/sources"
 )
 
 // Watch is what monitors are made for.
@@ -127,8 +126,9 @@ func Dashboards(drawn []Drawn) ([]Object, error) {
 
 // Native is an objective that Datadog can keep an SLO of its own for.
 type Native struct {
-	Objective *slo.Objective
-	Indicator sources.Indicator
+	Objective        *slo.Objective
+	CountedBy        string // kind of its indicator: an SLO of Datadog's own can only be made of datadog
+	Total, Bad, Good string // the indicator's queries, one of Bad and Good
 }
 
 // SLOs are SLO objects of Datadog for the objectives that are counted from its own metrics; left
@@ -150,10 +150,10 @@ func SLOs(all []Native) (out []Object, left map[string]string) {
 var timeframes = []time.Duration{7 * slo.Day, 30 * slo.Day, 90 * slo.Day}
 
 func native(n Native) (Object, error) {
-	o, in := n.Objective, n.Indicator
+	o := n.Objective
 	switch percent := o.Target.Percent(); {
-	case in.Kind != sources.Datadog:
-		return Object{}, fmt.Errorf("it is counted by %s, not from Datadog's metrics", in.Kind)
+	case n.CountedBy != "datadog":
+		return Object{}, fmt.Errorf("it is counted by %s, not from Datadog's metrics", n.CountedBy)
 	case o.Period.Calendar != slo.Rolling || !slices.Contains(timeframes, o.Period.Length):
 		return Object{}, fmt.Errorf("Datadog has SLOs of 7d, 30d and 90d, not of %s", o.Period.Key())
 	case o.Budgeting.Slices():
@@ -162,7 +162,7 @@ func native(n Native) (Object, error) {
 		return Object{}, fmt.Errorf("Datadog keeps three decimals of a target, not %s", percent)
 	}
 	queries, formulas := []object{}, map[string]string{}
-	for _, side := range []struct{ name, text string }{{"total", in.Total}, {"part", in.Bad + in.Good}} {
+	for _, side := range []struct{ name, text string }{{"total", n.Total}, {"part", n.Bad + n.Good}} {
 		parsed, err := selectors.ParseDatadog(side.text)
 		if err != nil {
 			return Object{}, err
@@ -185,7 +185,7 @@ func native(n Native) (Object, error) {
 		}
 	}
 	good := formulas["part"]
-	if in.Bad != "" {
+	if n.Bad != "" {
 		good = formulas["total"] + " - (" + formulas["part"] + ")"
 	}
 	timeframe := slo.FormatDuration(o.Period.Length)
