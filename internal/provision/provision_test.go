@@ -643,6 +643,20 @@ func TestMonitorQueries(t *testing.T) {
 }
 
 func TestNative(t *testing.T) {
+	all := wanted(t)
+	text, err := json.Marshal(all[len(all)-1].Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{
+		`"good_events_formula":{"formula":"query1 + query2 - (query3 - query4)"}`, `"total_events_formula":{"formula":"query1 + query2"}`,
+		`"query":"sum:http.errors{*} by {route}.as_count()"`, `"target_threshold":99.9,`, `"thresholds":[{"target":99.9,"timeframe":"30d"}]`,
+		`"tags":["managed_by:yoyu","yoyu_id:checkout","service:shop","team:payments"]`,
+	} {
+		if !strings.Contains(string(text), part) {
+			t.Errorf("%s\nlacks %s", text, part)
+		}
+	}
 	percent := func(text string) slo.Share {
 		s, err := slo.ParsePercent(text)
 		if err != nil {
