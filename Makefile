@@ -13,17 +13,20 @@ GOLANGCI_LINT  ?= github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check lint bench fuzz torture dist clean
+.PHONY: help build demo demo-datadog test check lint bench fuzz torture dist clean
 
 help: ## this list
 	@echo "usage: make TARGET"
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1\t\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' Makefile
 
 build: ## the program, as ./yoyu
 	go build -trimpath -ldflags '$(LDFLAGS)' -o yoyu .
 
 demo: ## an embedded shop with its budgets; flags go into ARGS="…"
 	go run . demo $(ARGS)
+
+demo-datadog: ## the same with a fake Datadog behind it: what it stores, what queries answer; no account needed
+	go run ./test/datadog/demo $(ARGS)
 
 # The real parts are built first, minutes the first time. The lines of go test come last.
 test: ## everything, against a real Prometheus and Alertmanager; flags of go test go into TESTFLAGS="…"

@@ -19,6 +19,12 @@ type Sink interface {
 	Write(ctx context.Context, r *Report) error
 }
 
+// A Flusher is a sink that holds back what its outside system has not taken yet. Flush tries once
+// more, while ctx lasts; it is called after the last Write, when the process ends.
+type Flusher interface {
+	Flush(ctx context.Context) error
+}
+
 // Report is everything yoyu knows at one tick. Nobody changes it once it is handed out.
 type Report struct {
 	Time      time.Time              // the tick, a whole multiple of the interval

@@ -9,7 +9,7 @@ import "time"
 // stays unknown until a later answer covers it.
 type Sample struct {
 	SLO     string        // name of the objective
-	Span    Span          // what was asked, on whole ticks
+	Span    Span          // what was asked, and no less, on whole ticks
 	Groups  []GroupSample // the counts by group; one with nil Labels for an ungrouped objective
 	Covered []Span        // the parts of Span the source vouches for, ordered, on whole ticks
 	Newest  time.Time     // newest answered moment (time of the newest sample seen); zero if none

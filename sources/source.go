@@ -44,6 +44,7 @@ const (
 	Gauge    Kind = "gauge"    // every sample is an event
 	PromQL   Kind = "promql"   // expressions over {{.window}}
 	Ratio    Kind = "ratio"    // an expression that is already a ratio
+	Datadog  Kind = "datadog"  // metric queries of Datadog, added up and taken away
 )
 
 // Indicator says which events are counted and which of them are bad. Of Bad and Good at most one
@@ -51,8 +52,8 @@ const (
 type Indicator struct {
 	Kind Kind
 
-	Total string // Counters: selector; PromQL: expression
-	Bad   string // Counters: selector; PromQL, Ratio: expression
+	Total string // Counters: selector; PromQL: expression; Datadog: query
+	Bad   string // Counters: selector; PromQL, Ratio: expression; Datadog: query
 	Good  string // in place of Bad
 
 	Histogram string  // Latency: selector by the family's base name, no _bucket

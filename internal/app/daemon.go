@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -203,6 +204,7 @@ func (d *daemon) run(ctx context.Context) error {
 	for {
 		again, err := d.turn(ctx, engine, c, now, hangup)
 		if again == nil {
+			d.flush(ctx, now)
 			if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 				return cause
 			}
@@ -214,13 +216,36 @@ func (d *daemon) run(ctx context.Context) error {
 }
 
 func (d *daemon) partOptions(progress map[string]slo.Progress) partOptions {
-	return partOptions{log: d.log, failed: d.metrics.Failed, keep: true, progress: progress, external: d.external}
+	return partOptions{
+		log: d.log, failed: d.metrics.Failed, dropped: d.metrics.Dropped, published: d.metrics.Published,
+		keep: true, progress: progress, external: d.external,
+	}
 }
 
 // next is a configuration that has been read and assembled, ready to take over.
 type next struct {
 	config *config.Config
 	parts  *assembled
+}
+
+// lastWords is how long sinks may take to send what they hold back when the daemon ends.
+const lastWords = 10 * time.Second
+
+// flush has every sink send what it holds back, all at once.
+func (d *daemon) flush(ctx context.Context, now *assembled) {
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	defer stop()
+	var all sync.WaitGroup
+	for _, s := range now.sinks {
+		if f, ok := s.(sinks.Flusher); ok {
+			all.Go(func() {
+				if err := f.Flush(ctx); err != nil {
+					d.log.Warn("sink did not take what it held back", "sink", s.Name(), "err", err)
+				}
+			})
+		}
+	}
+	all.Wait()
 }
 
 // complete adds to a report what the engine does not know: workloads, and what is wrong with yoyu.

@@ -13,12 +13,16 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/yoyu-sre/yoyu/internal/dashboards"
+	sinkdatadog "github.com/yoyu-sre/yoyu/sinks/datadog"
 )
 
 // drawers are those who draw dashboards, by the name that the command knows.
 var drawers = map[string]func(dashboards.Options) ([]dashboards.File, error){
+	"datadog": dashboards.Datadog,
 	"grafana": dashboards.Grafana,
 }
+
+var presetNames = []string{string(sinkdatadog.Minimal), string(sinkdatadog.Standard), string(sinkdatadog.Full)}
 
 func addDashboards(k *kingpin.Application, p *process) (string, func(context.Context) error) {
 	c := k.Command("dashboards", "Write dashboards as JSON; every query is answered by what yoyu publishes.")
@@ -27,20 +31,23 @@ func addDashboards(k *kingpin.Application, p *process) (string, func(context.Con
 	c.Arg("for", "Who draws them: "+strings.Join(names, ", ")+".").Required().EnumVar(&o.drawer, names...)
 	c.Flag("output-dir", "Folder to write one file each into; left out, they go to stdout, one after the other.").StringVar(&o.dir)
 	c.Flag("dashboard", "Only this one, by its file's name without .json (repeatable).").StringsVar(&o.only)
+	c.Flag("datadog.metrics", "What the Datadog sink sends (its metrics): "+strings.Join(presetNames, ", ")+".").Default(string(sinkdatadog.Standard)).EnumVar(&o.preset, presetNames...)
 	c.Flag("web.external-url", "Address under which people reach yoyu, for links.").Default(dashboards.DefaultURL).StringVar(&o.url)
 	return "dashboards", func(context.Context) error { return p.dashboards(o) }
 }
 
 type dashboardOptions struct {
-	drawer, dir, url string
-	only             []string
+	drawer, dir, url, preset string
+	only                     []string
 }
 
 func (p *process) dashboards(o dashboardOptions) error {
 	if u, err := url.Parse(o.url); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return fmt.Errorf("--web.external-url %q: want an address such as https://yoyu.example", o.url)
 	}
-	files, err := drawers[o.drawer](dashboards.Options{ExternalURL: strings.TrimRight(o.url, "/")})
+	files, err := drawers[o.drawer](dashboards.Options{
+		ExternalURL: strings.TrimRight(o.url, "/"), Sent: sinkdatadog.Preset(o.preset).Families(),
+	})
 	if err != nil {
 		return err
 	}

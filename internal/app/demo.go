@@ -18,17 +18,19 @@ import (
 func addDemo(k *kingpin.Application, p *process) (string, func(context.Context) error) {
 	c := k.Command("demo", "Run the daemon with nothing else: an embedded shop with traffic, incidents and a month of history.")
 	seed := c.Flag("seed", "Equal seeds tell equal stories.").Default("1").Int64()
+	// For trying yoyu with something that plays Datadog better than the demo does.
+	intake := c.Flag("datadog-url", "Address that plays Datadog in place of the demo's own.").Hidden().String()
 	var s serving
 	s.flags(c, "data/demo/")
-	return "demo", func(ctx context.Context) error { return p.demo(ctx, s, *seed) }
+	return "demo", func(ctx context.Context) error { return p.demo(ctx, s, *seed, *intake) }
 }
 
 // demo opens the shop and runs the daemon on it. The shop's month of history comes from the same
 // recorded source as a backtest's; from then on its pods are scraped like any stranger's.
-func (p *process) demo(ctx context.Context, s serving, seed int64) error {
+func (p *process) demo(ctx context.Context, s serving, seed int64, intake string) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	shop := demo.New(demo.Options{Seed: seed, Logger: p.log})
+	shop := demo.New(demo.Options{Seed: seed, Intake: intake, Logger: p.log})
 	if err := shop.Start(ctx); err != nil {
 		return err
 	}

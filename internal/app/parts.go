@@ -18,6 +18,7 @@ import (
 	sinkdatadog "github.com/yoyu-sre/yoyu/sinks/datadog"
 	"github.com/yoyu-sre/yoyu/slo"
 	"github.com/yoyu-sre/yoyu/sources"
+	sourcedatadog "github.com/yoyu-sre/yoyu/sources/datadog"
 	"github.com/yoyu-sre/yoyu/sources/kubernetes"
 	"github.com/yoyu-sre/yoyu/sources/promapi"
 	"github.com/yoyu-sre/yoyu/sources/scrape"
@@ -41,6 +42,8 @@ type partOptions struct {
 	questions []sources.Question
 	log       *slog.Logger
 	failed    func(source string, err error)
+	dropped   func(sink, reason string, points int)
+	published func(sink string, series int)
 	progress  map[string]slo.Progress // what sources remembered before a restart, by SLO
 	keep      bool                    // answers carry what their source remembers, to be kept
 	dry       bool                    // only check: what yoyu runs on, such as a cluster, need not be here
@@ -50,6 +53,7 @@ type partOptions struct {
 // The tables of names and constructors.
 var (
 	countingTypes = map[string]counting{
+		"datadog":    newDatadogSource,
 		"prometheus": newPrometheus,
 		"scrape":     newScrape,
 	}
@@ -102,9 +106,17 @@ func newDatadog(from config.Sink, c *config.Config, o partOptions) (sinks.Sink, 
 	if err := from.Decode(&settings); err != nil {
 		return nil, err
 	}
-	return sinkdatadog.New(sinkdatadog.Options{
-		Name: from.Name, Config: settings, ExternalLabels: c.ExternalLabels, Env: os.Getenv("DD_ENV"), Logger: o.log,
-	})
+	if err := sinkdatadog.Ambiguous(c.Objectives); err != nil {
+		return nil, err
+	}
+	options := sinkdatadog.Options{Name: from.Name, Config: settings, ExternalLabels: c.ExternalLabels, Env: os.Getenv("DD_ENV"), Logger: o.log}
+	if o.dropped != nil {
+		options.Dropped = func(reason string, points int) { o.dropped(from.Name, reason, points) }
+	}
+	if o.published != nil {
+		options.Counted = func(series int) { o.published(from.Name, series) }
+	}
+	return sinkdatadog.New(options)
 }
 
 func newAlertmanager(from config.Sink, c *config.Config, o partOptions) (sinks.Sink, error) {
@@ -264,6 +276,26 @@ func newPrometheus(from config.Source, o partOptions) (*counter, error) {
 			return out, err
 		},
 	}, nil
+}
+
+// newDatadogSource makes a source that asks Datadog for what it has counted.
+func newDatadogSource(from config.Source, o partOptions) (*counter, error) {
+	c := sourcedatadog.DefaultConfig()
+	if err := from.Decode(&c); err != nil {
+		return nil, err
+	}
+	s, err := sourcedatadog.New(sourcedatadog.Options{Name: from.Name, Config: c, Tick: o.tick, Questions: o.questions, Logger: o.log})
+	if err != nil {
+		return nil, err
+	}
+	return &counter{source: s, backfill: time.Duration(c.Limits.Backfill), live: func(ctx context.Context) ([]liveFinding, error) {
+		checks, err := s.Live(ctx, time.Now().Add(-from.Delay))
+		out := make([]liveFinding, 0, len(checks))
+		for _, one := range checks {
+			out = append(out, liveFinding{slo: one.SLO, fault: one.Fault(), text: one.Text()})
+		}
+		return out, err
+	}}, nil
 }
 
 // finding is what a Prometheus said about one SLO, in a sentence.

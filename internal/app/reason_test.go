@@ -11,11 +11,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/yoyu-sre/yoyu/internal/config"
 	"github.com/yoyu-sre/yoyu/internal/pipeline"
 	"github.com/yoyu-sre/yoyu/slo"
 	"github.com/yoyu-sre/yoyu/sources"
 	"github.com/yoyu-sre/yoyu/sources/promapi"
 	"github.com/yoyu-sre/yoyu/sources/scrape"
+	fake "github.com/yoyu-sre/yoyu/test/datadog"
 )
 
 // What a scraped target's failure says of itself is what the failures are counted by, alone or
@@ -93,5 +95,49 @@ func TestReasonsOfPrometheus(t *testing.T) {
 				t.Errorf("%v is %s, counted as %s, want %s", err, promapi.Reason(err), pipeline.Reason(err), c.why)
 			}
 		})
+	}
+}
+
+// The same for Datadog.
+func TestReasonsOfDatadog(t *testing.T) {
+	for _, c := range []struct {
+		why  string
+		what fake.Action
+	}{
+		{"http_4xx", fake.Status(403)},
+		{"http_5xx", fake.HTML(502)},
+		{"redirect", fake.StatusBody(302, "text/html", "")},
+		{"decode", fake.Truncated},
+		{"partial", fake.Interval(300)},
+		{"other", fake.QueryError("it")},
+		{"timeout", fake.Hang},
+	} {
+		f := fake.Start(t, fake.Options{Clock: time.Now})
+		at := time.Now().Truncate(time.Minute)
+		for _, name := range []string{"http.hits", "http.errors"} {
+			f.Seed(fake.Metric{Name: name, Type: fake.Count, Interval: 10}, fake.Point{At: at.Add(-90 * time.Second), Value: 1})
+		}
+		f.Fault(fake.Fault{Do: c.what})
+		settings, err := config.Load(datadogFolder(t, f, ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts, err := assemble(settings, nil, partOptions{log: slogDiscard})
+		if err != nil {
+			t.Fatal(err)
+		}
+		patience := 5 * time.Second
+		if c.why == "timeout" {
+			patience = 50 * time.Millisecond
+		}
+		ctx, stop := context.WithTimeout(t.Context(), patience)
+		samples, err := parts.lanes[0].Source.Collect(ctx, slo.Span{From: at.Add(-time.Minute), To: at})
+		stop()
+		if err == nil && len(samples) == 1 {
+			err = samples[0].Err
+		}
+		if err == nil || pipeline.Reason(err) != c.why {
+			t.Errorf("%v is counted as %s, want %s", err, pipeline.Reason(err), c.why)
+		}
 	}
 }

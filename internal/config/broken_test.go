@@ -58,11 +58,25 @@ type datadogOptions struct {
 	Tags       []string `yaml:"tags"`
 }
 
+// datadogSourceOptions stand for the configuration of sources/datadog.
+type datadogSourceOptions struct {
+	Site       string `yaml:"site"`
+	APIKeyFile string `yaml:"api_key_file"`
+	AppKeyFile string `yaml:"app_key_file"`
+	Limits     struct {
+		Quota       string        `yaml:"quota"`
+		Concurrency int           `yaml:"concurrency"`
+		MaxSeries   int           `yaml:"max_series"`
+		Backfill    time.Duration `yaml:"backfill"`
+	} `yaml:"limits"`
+}
+
 // decode reads the options of every source and sink, as the program does when it loads.
 func decode(c *config.Config) error {
 	var all []error
 	for _, s := range c.Sources {
-		into := map[string]any{"prometheus": new(prometheusOptions), "scrape": new(scrapeOptions), "kubernetes": new(kubernetesOptions)}[s.Type]
+		into := map[string]any{"prometheus": new(prometheusOptions), "scrape": new(scrapeOptions), "kubernetes": new(kubernetesOptions),
+			"datadog": new(datadogSourceOptions)}[s.Type]
 		all = append(all, s.Decode(into))
 	}
 	for _, s := range c.Sinks {

@@ -124,6 +124,7 @@ func BuiltIn() Types {
 				Pushdown: true,
 				Delay:    15 * time.Second,
 			},
+			"datadog":    {Answers: []sources.Kind{sources.Datadog}, Delay: 2 * time.Minute},
 			"scrape":     {Answers: []sources.Kind{sources.Counters, sources.Latency, sources.Gauge}, Present: true},
 			"kubernetes": {Cluster: true},
 		},
@@ -133,7 +134,7 @@ func BuiltIn() Types {
 
 // Types that the configuration has names for, but that not every version of yoyu has.
 var (
-	laterSources = []string{"cloudwatch", "datadog"}
+	laterSources = []string{"cloudwatch"}
 	laterSinks   = []string{"remote_write"}
 )
 

@@ -41,8 +41,8 @@ var (
 	}}
 	periodFields    = fields{known: []string{"calendar", "timezone"}}
 	indicatorFields = fields{
-		known: []string{"counters", "latency", "gauge", "promql", "ratio"},
-		later: []string{"datadog", "cloudwatch"},
+		known: []string{"counters", "latency", "gauge", "promql", "ratio", "datadog"},
+		later: []string{"cloudwatch"},
 	}
 	budgetingFields = fields{known: []string{"method", "slice", "target", "empty"}}
 )
@@ -148,12 +148,12 @@ func (l *loader) expand(name string, o object, own settings) (slo.Objective, Que
 	switch {
 	case counting.value == "pushdown":
 		out.Counting = "pushdown"
-	case kind == sources.PromQL || kind == sources.Ratio:
+	case kind == sources.PromQL || kind == sources.Ratio || kind == sources.Datadog:
 		out.Counting = "expression" // it is the expression that counts, and yoyu cannot know how well
 	}
 	// A classic histogram counts whole events, a native one interpolates; which it is shows only
 	// in its samples, so room is kept for parts of an event.
-	out.Fractional = out.Counting == "pushdown" || kind == sources.PromQL || kind == sources.Ratio || kind == sources.Latency
+	out.Fractional = out.Counting != "exact" || kind == sources.Latency
 	out.ReadyRatio = kind == sources.Ratio
 	if out.Budgeting.Method == "" {
 		out.Budgeting.Method = slo.Occurrences
@@ -528,6 +528,8 @@ func indicator(v value) (in sources.Indicator, ok bool) {
 		return latency(body, in)
 	case sources.Gauge:
 		return gauge(body, in)
+	case sources.Datadog:
+		return datadog(body, in)
 	}
 	return expressions(body, in)
 }
@@ -713,6 +715,39 @@ func expressions(v value, in sources.Indicator) (sources.Indicator, bool) {
 		ok = ok && total.ok
 	}
 	return in, ok
+}
+
+// datadog reads an indicator in queries of Datadog.
+func datadog(v value, in sources.Indicator) (sources.Indicator, bool) {
+	o, ok := v.object(fields{known: []string{"total", "bad", "good"}})
+	if !ok {
+		return in, false
+	}
+	parse := func(v value) (string, bool) {
+		s, ok := v.text()
+		if !ok {
+			return "", false
+		}
+		d, err := selectors.ParseDatadog(s)
+		if err != nil {
+			v.fault("is no count of events", err.Error())
+			return "", false
+		}
+		return d.String(), true
+	}
+	total := need(o, "total", "write a query that counts all events, like sum:http.hits{service:checkout}", parse)
+	bad, good, ok := badOrGood(o, parse)
+	in.Total, in.Bad, in.Good = total.value, bad.value, good.value
+	if !total.ok || !ok {
+		return in, false
+	}
+	if part, word := bad.or(good), "bad"; in.Total == in.Bad+in.Good {
+		if good.set {
+			word = "good"
+		}
+		part.from.warn(word+" counts the same as total, so every event is "+word, "")
+	}
+	return in, true
 }
 
 // window is the placeholder in an expression, in the one spelling that sources are given.

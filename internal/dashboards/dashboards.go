@@ -28,6 +28,9 @@ type Options struct {
 	// ExternalURL is where people reach yoyu, without a slash at its end: links to /explain begin
 	// with it. It is the default of a variable, so that one dashboard serves several yoyus.
 	ExternalURL string
+
+	// Sent are the families that Datadog gets; nil: those of the sink's preset standard.
+	Sent []*sinks.Family
 }
 
 // DefaultURL is where yoyu is reached on the machine that it runs on.

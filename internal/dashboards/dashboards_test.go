@@ -17,16 +17,22 @@ import (
 	"github.com/yoyu-sre/yoyu/sinks"
 )
 
-var update = flag.Bool("update", false, "write deploy/grafana anew")
+var update = flag.Bool("update", false, "write deploy/grafana and deploy/datadog anew")
 
-const kept = "../../deploy/grafana"
-
-// What lies in deploy/grafana is what the command writes.
+// What lies in deploy is what the command writes.
 func TestKept(t *testing.T) {
-	files, err := Grafana(Options{})
-	if err != nil {
-		t.Fatal(err)
+	for kept, write := range map[string]func(Options) ([]File, error){"../../deploy/grafana": Grafana, "../../deploy/datadog": Datadog} {
+		files, err := write(Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		keeps(t, kept, files)
 	}
+}
+
+// keeps holds a folder to the files that were written.
+func keeps(t *testing.T, kept string, files []File) {
+	t.Helper()
 	names := map[string]bool{}
 	for _, f := range files {
 		names[f.Name] = true

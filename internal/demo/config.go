@@ -20,6 +20,9 @@ const (
 	keyFile     = "datadog-api-key"
 )
 
+// Key is what the demo shows Datadog for an API key.
+const Key = "no-account-needed"
+
 // Objects are the shop's Deployments and VPAs: a file of objects for a kubernetes source.
 func Objects() []byte { return bytes.Clone(objectsText) }
 
@@ -35,8 +38,13 @@ func (s *Shop) Config() []byte {
 }
 
 // IntakeURL is where the demo plays Datadog: the address of its sink, and a page that shows what
-// Datadog would have.
-func (s *Shop) IntakeURL() string { return "http://" + s.address }
+// Datadog would have. It is Options.Intake where that says another.
+func (s *Shop) IntakeURL() string {
+	if s.beyond != "" {
+		return s.beyond
+	}
+	return "http://" + s.address
+}
 
 // targets are the pages of the pods.
 func (s *Shop) targets() []string {

@@ -39,6 +39,7 @@ type Shop struct {
 	log    *slog.Logger
 	pods   []*pod
 	intake *Intake
+	beyond string // address of another Datadog than the shop's own; "" without
 
 	dir     string // files that the configuration names
 	own     bool   // dir was made here
@@ -54,6 +55,7 @@ type Options struct {
 	Seed   int64        // equal seeds tell equal stories
 	Now    time.Time    // the opening, kept to whole multiples of five seconds; zero is now
 	Dir    string       // where the files that the configuration names go; "" is a temporary folder
+	Intake string       // address of the Datadog that the configuration names; "" is the shop's own
 	Logger *slog.Logger // nil: silent
 }
 
@@ -65,7 +67,7 @@ func New(o Options) *Shop {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Shop{story: newStory(o.Seed, o.Now), log: o.Logger, dir: o.Dir, intake: NewIntake()}
+	s := &Shop{story: newStory(o.Seed, o.Now), log: o.Logger, dir: o.Dir, intake: NewIntake(), beyond: o.Intake}
 	for _, service := range services {
 		for i := range service.pods {
 			s.pods = append(s.pods, newPod(s.story, service, i))
@@ -127,7 +129,7 @@ func (s *Shop) open(ctx context.Context) (err error) {
 		}
 		cancel()
 	})
-	for name, text := range map[string][]byte{objectsFile: Objects(), keyFile: []byte("no-account-needed\n")} {
+	for name, text := range map[string][]byte{objectsFile: Objects(), keyFile: []byte(Key + "\n")} {
 		if err := os.WriteFile(filepath.Join(s.dir, name), text, 0o600); err != nil {
 			return err
 		}

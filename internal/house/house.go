@@ -7,9 +7,10 @@
 //	floor 1   sources/…  sinks/…  internal/specs …     one room for each outside system or format
 //	floor 0   slo  internal/increments  internal/rightsizing      arithmetic: the standard library alone
 //
-// Imports go down. On floor 1 a room knows its own parent and internal/selectors, and no other
-// room of the floor. Floor 0 does no I/O, starts no goroutine and reads no clock. It is a test's
-// package: what it promises is that its faults name the file, the line and the rule.
+// Imports go down. On floor 1 a room knows its own parent, internal/selectors and, for those who ask
+// Datadog, internal/datadogapi, and no other room of the floor. Floor 0 does no I/O, starts no
+// goroutine and reads no clock. It is a test's package: what it promises is that its faults name the
+// file, the line and the rule.
 package house
 
 import (
@@ -59,6 +60,7 @@ var floors = map[string]int{
 	"sources":             1,
 	"sinks":               1,
 	"internal/dashboards": 1,
+	"internal/datadogapi": 1,
 	"internal/demo":       1,
 	"internal/provision":  1,
 	"internal/rules":      1,
@@ -72,15 +74,19 @@ var floors = map[string]int{
 }
 
 // shared are the rooms of floor 1 that all others of that floor may know.
-var shared = []string{"internal/selectors"}
+var shared = []string{"internal/datadogapi", "internal/selectors"}
 
 // adopted are rooms whose parent is not the folder that they lie in: selectors read what
 // sources.Indicator holds, on behalf of every source, and rules write the same as PromQL; dashboards
-// draw what sinks.Families names.
-var adopted = map[string]string{"internal/selectors": "sources", "internal/rules": "sources", "internal/dashboards": "sinks"}
+// draw and monitors watch what sinks.Families names.
+var adopted = map[string]string{
+	"internal/selectors": "sources", "internal/rules": "sources",
+	"internal/dashboards": "sinks", "internal/provision": "sinks",
+}
 
-// kits are packages for tests. Only tests may import them, from any floor.
-var kits = []string{"internal/house", "internal/promtest", "sinks/sinktest"}
+// kits are packages for tests. Only tests may import them, from any floor, and programs that stand
+// outside.
+var kits = []string{"internal/house", "internal/promtest", "sinks/sinktest", "test/datadog"}
 
 // still are the rooms below the loop: time reaches them as an argument. The parents of floor 1
 // stand for themselves here, not for their children.
@@ -176,7 +182,7 @@ func inspect(name string, text []byte) ([]Fault, error) {
 // arrow judges an import of one package of the module by another.
 func (f *file) arrow(spec *ast.ImportSpec, dir string) {
 	if isKit(dir) {
-		if !f.test {
+		if !f.test && f.floor != outside {
 			f.fault(spec.Pos(), "%s is for tests, and this is none", dir)
 		}
 		return
@@ -293,7 +299,7 @@ func roomOf(dir string) (room string, floor int) {
 // isLeaf says whether heavy modules are at home in a room.
 func isLeaf(room string) bool {
 	parent := path.Dir(room)
-	return parent == "sources" || parent == "sinks" || room == "internal/provision"
+	return parent == "sources" || parent == "sinks" || room == "internal/provision" || room == "internal/datadogapi"
 }
 
 func isKit(dir string) bool { return slices.Contains(kits, dir) }

@@ -57,6 +57,8 @@ func TestFaults(t *testing.T) {
 		{"down from the top", "main.go", imports("yoyu/internal/app", "yoyu/slo"), ""},
 		{"down by one", "internal/config/a.go", imports("yoyu/internal/pipeline"), ""},
 		{"down to the ground", "internal/web/a.go", imports("yoyu/sinks", "yoyu/slo"), ""},
+		{"to what is shared", "sources/datadog/a.go", imports("yoyu/internal/datadogapi", "yoyu/internal/selectors"), ""},
+		{"to what was adopted by", "internal/provision/a.go", imports("yoyu/internal/datadogapi", "yoyu/sinks", "github.com/DataDog/datadog-api-client-go/v2/api/datadog"), ""},
 		{"a child to its parent", "sources/scrape/a.go", imports("yoyu/sources", "yoyu/internal/increments"), ""},
 		{"a grandchild to its own", "sources/scrape/parse/a.go", imports("yoyu/sources/scrape", "yoyu/sources"), ""},
 		{"selectors are for all", "sources/promapi/a.go", imports("yoyu/internal/selectors"), ""},

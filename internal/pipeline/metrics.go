@@ -25,6 +25,7 @@ type Metrics struct {
 	sources     side
 	sinks       side
 	dropped     *prometheus.CounterVec
+	published   *prometheus.GaugeVec
 
 	clampedSeen map[string]int64
 	known       [3]map[string]bool // sources, sinks and objectives with series
@@ -77,6 +78,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		sinks:   sided("sink", "sink"),
 		dropped: f.NewCounterVec(prometheus.CounterOpts{Name: "yoyu_sink_points_dropped_total",
 			Help: "Reports or points that a sink never sent, by reason."}, []string{"sink", "reason"}),
+		published: f.NewGaugeVec(prometheus.GaugeOpts{Name: "yoyu_sink_series",
+			Help: "Series that the newest report has become at a sink; at Datadog these are the custom metrics that it bills."}, []string{"sink"}),
 		clampedSeen: map[string]int64{},
 		known:       [3]map[string]bool{{}, {}, {}},
 	}
@@ -102,6 +105,7 @@ func (m *Metrics) keep(sourceNames, sinkNames, objectives []string) {
 	})
 	gone(m.known[1], sinkNames, func(name string) {
 		m.dropped.DeletePartialMatch(prometheus.Labels{"sink": name})
+		m.published.DeleteLabelValues(name)
 		m.sinks.forget("sink", name)
 	})
 	gone(m.known[2], objectives, func(name string) {
@@ -188,6 +192,16 @@ func (m *Metrics) failed(source string, err error) {
 
 // Failed notes a part of a source that failed while the rest of it answered.
 func (m *Metrics) Failed(source string, err error) { m.failed(source, err) }
+
+// Dropped notes points that a sink will never send; 0 of them gives the reason its series.
+func (m *Metrics) Dropped(sink, reason string, points int) {
+	m.dropped.WithLabelValues(sink, reason).Add(float64(points))
+}
+
+// Published notes how many series the newest report has become at a sink that bills by them.
+func (m *Metrics) Published(sink string, series int) {
+	m.published.WithLabelValues(sink).Set(float64(series))
+}
 
 func (m *Metrics) wrote(sink string, took time.Duration, err error) { m.sinks.done(sink, took, err) }
 func (m *Metrics) skipped(sink string)                              { m.dropped.WithLabelValues(sink, "busy").Inc() }

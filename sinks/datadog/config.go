@@ -90,3 +90,13 @@ func (c Config) Validate() error {
 	}
 	return errors.Join(faults...)
 }
+
+// Families are what a preset sends, for those who draw or watch it; those of standard where it is
+// none of the presets.
+func (p Preset) Families() []*sinks.Family {
+	chosen, ok := presets[p]
+	if !ok {
+		chosen = presets[Standard]
+	}
+	return slices.Clone(chosen.Families)
+}

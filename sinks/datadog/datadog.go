@@ -5,29 +5,31 @@
 // point carries the time of the report in whole seconds; Datadog keeps the last value written for
 // a name, its tags and a second, so writing a report again changes nothing.
 //
-// On an error nothing is queued: the report is lost, and the next one, with newer values of the
-// same gauges, takes its place. A rejected part of a report does not hold up the other parts. The
-// key is read from its file at every write, so a rotated key counts from the next report on; it
-// appears in no error and no log.
+//	*Report ──Points──▶ names and tags ──▶ newest of each series ──parts──▶ POST /api/v1/series, gzip
+//	                                             ▲                              │
+//	                                             └───────── not taken ──────────┘
 //
-//	*Report ──Points──▶ names and tags ──▶ POST /api/v1/series, gzip
+// What Datadog does not take is held back: the newest value of each series, never a queue, so an
+// outage costs no more memory than the report itself. The next report puts newer values in its
+// place. A request that may succeed later is tried again for some seconds, with random waits,
+// because all yoyus of the world tick at the same time; then the next report is the next try.
+// What Datadog would take and silently lose is not sent, but counted.
+//
+// The key is read from its file at every write and again when it is refused, so a rotated key
+// counts at once; it appears in no error and no log.
 //
 // The official client is used for the intake of version 1, whose package compiles in a fraction of
-// the other's time. It neither splits, nor filters what JSON cannot hold, nor ends in time: all of
-// that is done here.
+// the other's time. It neither splits, nor tries again after an error of the network, nor filters
+// what JSON cannot hold, nor ends in time: all of that is done here.
 package datadog
 
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"os"
-	"strings"
+	"sync"
 	"time"
 
 	client "github.com/DataDog/datadog-api-client-go/v2/api/datadog"
@@ -36,22 +38,7 @@ import (
 	"github.com/yoyu-sre/yoyu/sinks"
 )
 
-const (
-	// seriesPerRequest keeps a request below what any intake takes, 5 MiB before compression:
-	// a series with its tags is about 300 bytes.
-	seriesPerRequest = 10_000
-
-	// requestTimeout is for one request, with everything it has to wait for.
-	requestTimeout = 15 * time.Second
-
-	// answerLimit is how much of an answer is read: an intake says little, a broken proxy may not.
-	answerLimit = 1 << 20
-
-	// excerpt is how much of an answer's own words goes into an error.
-	excerpt = 200
-)
-
-// Sink sends reports to one organisation. It belongs to one goroutine at a time.
+// Sink sends reports to one organisation.
 type Sink struct {
 	name      string
 	keyFile   string
@@ -60,11 +47,21 @@ type Sink struct {
 	server    context.Context // the server's address, as the client wants it
 	api       *datadogV1.MetricsApi
 	log       *slog.Logger
+	dropped   func(reason string, points int)
+	counted   func(series int)
 
-	told counts // what the log was told last
+	mu      sync.Mutex // a sink outlives a reload, and the loop before it may still be writing
+	outbox  outbox
+	told    counts // what the log was told last
+	pause   time.Time
+	refused error // why there is a pause
+	skewed  bool  // the log has been told of a clock that differs
 }
 
-var _ sinks.Sink = (*Sink)(nil)
+var (
+	_ sinks.Sink    = (*Sink)(nil)
+	_ sinks.Flusher = (*Sink)(nil)
+)
 
 // counts is what one report becomes.
 type counts struct {
@@ -72,14 +69,27 @@ type counts struct {
 	merged int // left out, because Datadog cannot tell them from another
 }
 
+// Reasons is the closed list of why a point is never sent.
+var Reasons = []string{
+	"nan",         // no number that JSON can hold
+	"too_old",     // Datadog would lose it: an outage lasted too long, or its source is that far behind
+	"future",      // Datadog would lose it: a clock is wrong
+	"merged",      // its name and tags are those of another point, once Datadog has normalised them
+	"bad_request", // refused for good
+	"too_large",   // a single series that is larger than a request may be
+	"overflow",    // held back with more others than memory is meant for
+}
+
 // Options are what a sink is made of.
 type Options struct {
 	Name           string
-	Config         Config            // as validated
-	ExternalLabels map[string]string // tags of every series, unless it has its own of that key
-	Env            string            // tag env where Config.Tags have none; DD_ENV when empty
-	Transport      http.RoundTripper // nil: a clone of the default one
-	Logger         *slog.Logger      // nil: silent
+	Config         Config                          // as validated
+	ExternalLabels map[string]string               // tags of every series, unless it has its own of that key
+	Env            string                          // tag env where Config.Tags have none; DD_ENV when empty
+	Transport      http.RoundTripper               // nil: a clone of the default one
+	Logger         *slog.Logger                    // nil: silent
+	Dropped        func(reason string, points int) // hears of points that are never sent, by Reasons; 0 of each at first. nil: nobody
+	Counted        func(series int)                // hears how many custom metrics a report has become. nil: nobody
 }
 
 // New makes a sink. It sends nothing yet, and does not ask for the key before the first report.
@@ -94,9 +104,20 @@ func New(o Options) (*Sink, error) {
 		tagger:    newTagger(o.Config.Tags, cmp.Or(o.Env, os.Getenv("DD_ENV")), o.ExternalLabels),
 		server:    server(o.Config),
 		log:       o.Logger,
+		dropped:   o.Dropped,
+		counted:   o.Counted,
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.dropped == nil {
+		s.dropped = func(string, int) {}
+	}
+	if s.counted == nil {
+		s.counted = func(int) {}
+	}
+	for _, reason := range Reasons {
+		s.dropped(reason, 0)
 	}
 	transport := o.Transport
 	if transport == nil {
@@ -105,7 +126,7 @@ func New(o Options) (*Sink, error) {
 	settings := client.NewConfiguration()
 	settings.UserAgent = "yoyu"
 	settings.HTTPClient = &http.Client{
-		Transport: limited{transport},
+		Transport: bounded{transport},
 		Timeout:   requestTimeout,
 		// The key is a header that a redirect would carry to wherever it points.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -114,76 +135,59 @@ func New(o Options) (*Sink, error) {
 	return s, nil
 }
 
-// server is the address of the intake, as the client takes it: values of a context.
-func server(c Config) context.Context {
-	index, variables := 2, map[string]string{"site": cmp.Or(c.Site, defaultSite)} // any site
-	if c.URL != "" {
-		index = 1 // any address
-		protocol, name, _ := strings.Cut(strings.TrimRight(c.URL, "/"), "://")
-		variables = map[string]string{"protocol": protocol, "name": name}
-	}
-	ctx := context.WithValue(context.Background(), client.ContextServerIndex, index)
-	return context.WithValue(ctx, client.ContextServerVariables, variables)
-}
-
 // Name is the sink's name.
 func (s *Sink) Name() string { return s.name }
 
-// Write sends the report. An error names every request that failed, without the key.
+// Write sends the report, and what was held back before. An error names every request that failed,
+// without the key; what may succeed later is held back for the next report.
 func (s *Sink) Write(ctx context.Context, r *sinks.Report) error {
-	series, n := s.series(r)
-	s.tell(n)
-	if len(series) == 0 {
-		return ctx.Err()
-	}
-	key, err := readKey(s.keyFile)
-	if err != nil {
-		return err
-	}
-	var failed []error
-	for len(series) > 0 && ctx.Err() == nil {
-		part := series[:min(len(series), seriesPerRequest)]
-		series = series[len(part):]
-		if err := s.submit(ctx, key, part); err != nil {
-			failed = append(failed, err)
-		}
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return errors.Join(failed...)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tell(s.take(r))
+	return s.send(ctx)
+}
+
+// Flush sends what is held back, while ctx lasts: what a daemon does before it ends.
+func (s *Sink) Flush(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.send(ctx)
 }
 
 // Count is the number of custom metrics that the report becomes: what Datadog bills.
 func (s *Sink) Count(r *sinks.Report) int {
-	_, n := s.series(r)
-	return n.series
-}
-
-// series are the report's gauges with their names and tags.
-func (s *Sink) series(r *sinks.Report) ([]datadogV1.Series, counts) {
-	kind := "gauge"
-	at := float64(r.Time.Unix())
-	var out []datadogV1.Series
-	var n counts
 	seen := map[string]struct{}{}
 	for p := range r.Points(s.selection) {
-		name, tags := p.Family.Dotted(), s.tagger.tags(p)
-		id := name + "\x00" + strings.Join(tags, "\x00")
-		if _, twice := seen[id]; twice {
-			n.merged++ // of two values for one series the last would win, whichever that is
-			continue
-		}
-		seen[id] = struct{}{}
-		moment, value := at, p.Value
-		out = append(out, datadogV1.Series{Metric: name, Type: &kind, Tags: tags, Points: [][]*float64{{&moment, &value}}})
+		seen[identity(p.Family.Dotted(), s.tagger.tags(p))] = struct{}{}
 	}
-	n.series = len(out)
-	return out, n
+	return len(seen)
 }
 
-// tell logs what a report costs, when that changes.
+// take puts the report's gauges into the outbox.
+func (s *Sink) take(r *sinks.Report) counts {
+	now := time.Now()
+	var n counts
+	s.outbox.turn()
+	for p := range r.Points(s.selection) {
+		switch reason := s.outbox.put(identity(p.Family.Dotted(), s.tagger.tags(p)), r.Time, p.Value, now); reason {
+		case "":
+			n.series++
+		case "merged":
+			n.merged++ // of two values for one series the last would win, whichever that is
+			s.dropped(reason, 1)
+		default:
+			s.dropped(reason, 1)
+		}
+	}
+	if over := s.outbox.shrink(2*n.series + spare); over > 0 {
+		s.dropped("overflow", over)
+	}
+	return n
+}
+
+// tell says what a report costs, when that changes.
 func (s *Sink) tell(n counts) {
+	s.counted(n.series)
 	if n.series != s.told.series {
 		s.log.Info("Datadog custom metrics", "sink", s.name, "count", n.series)
 	}
@@ -192,80 +196,4 @@ func (s *Sink) tell(n counts) {
 			"sink", s.name, "left_out", n.merged)
 	}
 	s.told = n
-}
-
-func (s *Sink) submit(ctx context.Context, key string, series []datadogV1.Series) error {
-	for _, name := range []any{client.ContextServerIndex, client.ContextServerVariables} {
-		ctx = context.WithValue(ctx, name, s.server.Value(name))
-	}
-	ctx = context.WithValue(ctx, client.ContextAPIKeys, map[string]client.APIKey{"apiKeyAuth": {Key: key}})
-	answer, response, err := s.api.SubmitMetrics(ctx, datadogV1.MetricsPayload{Series: series},
-		*datadogV1.NewSubmitMetricsOptionalParameters().WithContentEncoding(datadogV1.METRICCONTENTENCODING_GZIP))
-	if err == nil {
-		// A proxy in front may answer as the intake of version 2 does: accepted, with complaints.
-		if complaints, ok := answer.AdditionalProperties["errors"].([]any); ok && len(complaints) > 0 {
-			return fmt.Errorf("series: %s", told(fmt.Sprint(complaints...), key))
-		}
-		return nil
-	}
-	text := ""
-	var refused client.GenericOpenAPIError
-	if errors.As(err, &refused) && response != nil {
-		text = response.Status
-		if model, ok := refused.ErrorModel.(datadogV1.APIErrorResponse); ok && len(model.Errors) > 0 {
-			text += ": " + strings.Join(model.Errors, ", ")
-		} else if response.StatusCode < 300 {
-			text += ": not the answer of an intake"
-		}
-		return fmt.Errorf("series: %s", told(text, key))
-	}
-	var failed *url.Error
-	if errors.As(err, &failed) {
-		err = failed.Err // the address is in the configuration; an error need not repeat it
-	}
-	if strings.Contains(err.Error(), key) {
-		return errors.New("series: " + told(err.Error(), key))
-	}
-	return fmt.Errorf("series: %w", err)
-}
-
-// told is somebody else's text, fit for an error: without the key, on one line, not too long.
-func told(text, key string) string {
-	text = strings.ReplaceAll(text, key, "<secret>")
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > excerpt {
-		text = strings.ToValidUTF8(text[:excerpt], "") + "…"
-	}
-	return text
-}
-
-// readKey reads the API key. It is a small file and a report is rare: reading it each time is the
-// surest way to notice a new one.
-func readKey(path string) (string, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("api key: %w", err)
-	}
-	key := strings.TrimSpace(string(data))
-	if key == "" {
-		return "", fmt.Errorf("api key: %s is empty", path)
-	}
-	if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", fmt.Errorf("api key: %s holds more than a key", path)
-	}
-	return key, nil
-}
-
-// limited reads no more of an answer than an intake has to say.
-type limited struct{ http.RoundTripper }
-
-func (l limited) RoundTrip(request *http.Request) (*http.Response, error) {
-	response, err := l.RoundTripper.RoundTrip(request)
-	if err == nil {
-		response.Body = struct {
-			io.Reader
-			io.Closer
-		}{io.LimitReader(response.Body, answerLimit), response.Body}
-	}
-	return response, err
 }

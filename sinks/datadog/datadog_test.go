@@ -2,7 +2,6 @@ package datadog
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,8 +14,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -26,22 +25,44 @@ import (
 	"github.com/yoyu-sre/yoyu/sinks"
 	"github.com/yoyu-sre/yoyu/sinks/sinktest"
 	"github.com/yoyu-sre/yoyu/slo"
+	fake "github.com/yoyu-sre/yoyu/test/datadog"
 )
 
-const key = "0123456789abcdef0123456789abcdef"
-
+// TestContract runs on the machine's own clock, over a network: the sample reports are of now.
 func TestContract(t *testing.T) {
+	then := sinktest.Time
+	defer func() { sinktest.Time = then }()
+	sinktest.Time = time.Now().Truncate(time.Minute)
+	var stored int
 	sinktest.Run(t, func(t *testing.T) sinks.Sink {
-		return newSink(t, newIntake(t, key), Config{})
+		d := fake.Start(t, fake.Options{Clock: time.Now, Strict: true})
+		t.Cleanup(func() {
+			stored += len(d.Stored())
+			if drops := d.Drops(); len(drops) > 0 {
+				t.Errorf("Datadog lost %v", drops)
+			}
+		})
+		return newSink(t, d, Config{URL: d.URL})
 	})
+	if stored == 0 {
+		t.Error("nothing was stored")
+	}
 }
 
 // The whole payload of a typical report under the standard preset.
 func TestTypicalPayload(t *testing.T) {
 	t.Setenv("DD_ENV", "prod")
-	in := newIntake(t, key)
-	write(t, newSink(t, in, Config{Tags: []string{"cluster:tokyo"}}), sinktest.Report())
+	bubble(t, func(t *testing.T, d *fake.Datadog) {
+		write(t, newSink(t, d, Config{Tags: []string{"cluster:tokyo"}}), sinktest.Report())
+		compare(t, lines(d), typicalLines())
+	})
+}
 
+// typicalTags are the sink's own tags in typicalLines.
+var typicalTags = []string{"cluster:tokyo", "env:prod"}
+
+// typicalLines are the points of the typical report, as "name{tag,tag} value@second".
+func typicalLines() []string {
 	const (
 		at       = "@1767312000"
 		checkout = "cluster:tokyo,env:prod,service:checkout,"
@@ -70,12 +91,7 @@ func TestTypicalPayload(t *testing.T) {
 			"slo.burn_rate{"+items+second+",window:"+window+"} "+[]string{"0", "0", "0", "0.5", "0.5", "0.25", "0.25", "0.25"}[i]+at,
 			"slo.burn_rate{"+other+second+",window:"+window+"} 0"+at)
 	}
-	got := in.lines()
-	slices.Sort(got)
-	slices.Sort(want)
-	if !slices.Equal(got, want) {
-		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-	}
+	return want
 }
 
 // The numbers in the presets' own documentation.
@@ -89,7 +105,7 @@ func TestPresets(t *testing.T) {
 	}{
 		{Minimal, 3, 0}, {Standard, 11, 2}, {"", 11, 2}, {Full, 35, 16},
 	} {
-		s := newSink(t, newIntake(t, key), Config{Metrics: c.preset})
+		s := newSink(t, fake.New(fake.Options{}), Config{Metrics: c.preset})
 		if n := s.Count(&sinks.Report{SLOs: []slo.Status{status}}); n != c.slo {
 			t.Errorf("%s: an SLO is %d custom metrics, want %d", c.preset, n, c.slo)
 		}
@@ -116,41 +132,63 @@ func TestUndefinedIsNotSent(t *testing.T) {
 	r.SLOs[0].Windows[1].BurnRate = slo.Value{}
 	r.SLOs[0].Alerts[0].BurnRatio = slo.Defined(math.Inf(1))
 	r.Workloads = nil
-	in := newIntake(t, key)
-	write(t, newSink(t, in, Config{}), r)
-	if got := len(in.lines()); got != 8 {
-		t.Errorf("%d points, want the 8 of 11 that are numbers:\n%s", got, strings.Join(in.lines(), "\n"))
-	}
+	bubble(t, func(t *testing.T, d *fake.Datadog) {
+		write(t, newSink(t, d, Config{}), r)
+		if got := len(lines(d)); got != 8 {
+			t.Errorf("%d points, want the 8 of 11 that are numbers:\n%s", got, strings.Join(lines(d), "\n"))
+		}
+	})
 }
 
 func TestNothingToSayAsksNothing(t *testing.T) {
-	in := newIntake(t, key)
-	s, err := New(Options{Config: Config{APIKeyFile: filepath.Join(t.TempDir(), "absent"), URL: in.URL}})
+	d := fake.Start(t, fake.Options{Clock: time.Now})
+	s, err := New(Options{Config: Config{APIKeyFile: filepath.Join(t.TempDir(), "absent"), URL: d.URL}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	write(t, s, sinktest.Empty())
-	if n := len(in.received()); n != 0 {
+	if n := len(d.Journal()); n != 0 {
 		t.Errorf("%d requests, want none", n)
 	}
 }
 
 // Kubernetes exchanges the file under a running process: the next report has the new key.
 func TestKeyIsReadAgain(t *testing.T) {
-	in := newIntake(t, "new")
-	file := keyFile(t, "old\n")
-	s := sinkWith(t, in, Config{APIKeyFile: file})
-	err := s.Write(t.Context(), sinktest.Report())
-	if err == nil || err.Error() != "series: 403 Forbidden: Forbidden" {
-		t.Errorf("error %v", err)
-	}
-	if err := os.WriteFile(file, []byte("new"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	write(t, s, sinktest.Report())
-	if got := in.received(); got[0].key != "old" || got[1].key != "new" {
-		t.Errorf("keys %q and %q", got[0].key, got[1].key)
-	}
+	bubble(t, func(t *testing.T, d *fake.Datadog) {
+		file := keyFile(t, "old\n")
+		s := sinkWith(t, d, Config{APIKeyFile: file})
+		err := s.Write(t.Context(), sinktest.Report())
+		if err == nil || err.Error() != "series: 403 Forbidden: Forbidden" {
+			t.Errorf("error %v", err)
+		}
+		if err := os.WriteFile(file, []byte(fake.APIKey), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		write(t, s, sinktest.Report())
+		if got := d.Journal(); len(got) != 2 || got[0].Key != "unknown" || got[1].Key != "accepted" {
+			t.Errorf("requests %+v", got)
+		}
+	})
+}
+
+// A key that is exchanged between its reading and its refusal counts at once.
+func TestKeyIsReadAgainWhenRefused(t *testing.T) {
+	bubble(t, func(t *testing.T, d *fake.Datadog) {
+		file := keyFile(t, "old")
+		d.Rotate([]string{"new"}, nil)
+		exchange := transport(func(r *http.Request) (*http.Response, error) {
+			if err := os.WriteFile(file, []byte("new"), 0o600); err != nil {
+				t.Error(err)
+			}
+			return d.Transport().RoundTrip(r)
+		})
+		s, err := New(Options{Config: Config{APIKeyFile: file, Tags: typicalTags}, Transport: exchange})
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, s, sinktest.Report())
+		compare(t, lines(d), typicalLines())
+	})
 }
 
 func TestBadKeyFiles(t *testing.T) {
@@ -165,53 +203,55 @@ func TestBadKeyFiles(t *testing.T) {
 			if err := os.WriteFile(file, []byte(c.content), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			err := sinkWith(t, newIntake(t, key), Config{APIKeyFile: file}).Write(t.Context(), sinktest.Report())
-			if want := strings.ReplaceAll(c.want, "$FILE", file); err == nil || err.Error() != want {
-				t.Errorf("error %v, want %s", err, want)
-			}
+			bubble(t, func(t *testing.T, d *fake.Datadog) {
+				err := sinkWith(t, d, Config{APIKeyFile: file}).Write(t.Context(), sinktest.Report())
+				if want := strings.ReplaceAll(c.want, "$FILE", file); err == nil || err.Error() != want {
+					t.Errorf("error %v, want %s", err, want)
+				}
+			})
 		})
 	}
-	if err := sinkWith(t, newIntake(t, key), Config{APIKeyFile: filepath.Join(dir, "absent")}).Write(t.Context(), sinktest.Report()); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("error %v, want that there is no file", err)
-	}
+	bubble(t, func(t *testing.T, d *fake.Datadog) {
+		if err := sinkWith(t, d, Config{APIKeyFile: filepath.Join(dir, "absent")}).Write(t.Context(), sinktest.Report()); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("error %v, want that there is no file", err)
+		}
+	})
 }
 
 // Whatever an intake, or what poses as one, answers: the error says it in a few words, never the
-// key, and the next report goes through.
+// key, and the next report goes through. What may pass is tried again without a word.
 func TestAnswers(t *testing.T) {
-	forbidden := refusedBody
 	for _, c := range []struct {
-		name              string
-		status            int
-		contentType, body string
-		want              string
+		name   string
+		answer fake.Action
+		want   string // "" when a second try delivers
 	}{
-		{"a key that was withdrawn", 403, "application/json", forbidden, "series: 403 Forbidden: Forbidden"},
-		{"too large", 413, "application/json", strings.Replace(forbidden, "Forbidden", "Payload too large", 1), "series: 413 Request Entity Too Large: Payload too large"},
-		{"not understood", 400, "application/json", `{"errors":["request data must be valid JSON"]}`, "series: 400 Bad Request: request data must be valid JSON"},
-		{"too often", 429, "application/json", `{"errors":["Too many requests"]}`, "series: 429 Too Many Requests: Too many requests"},
-		{"a proxy's page", 502, "text/html", "<html>bad gateway</html>", "series: 502 Bad Gateway"},
-		{"half a JSON", 400, "application/json", `{"errors":["re`, "series: 400 Bad Request"},
-		{"a login page", 200, "text/html", "<html>please log in</html>", "series: 200 OK: not the answer of an intake"},
-		{"the key in its own words", 403, "application/json", `{"errors":["no such key: ` + key + `"]}`, "series: 403 Forbidden: no such key: <secret>"},
-		{"very many words", 400, "application/json", `{"errors":["` + strings.Repeat("very ", 100) + `many"]}`, "series: 400 Bad Request: " + strings.Repeat("very ", 36) + "ver…"},
-		{"accepted with complaints, as version 2 does", 202, "application/json", `{"errors":["series 0: no points"]}`, "series: series 0: no points"},
-		{"a redirect", 307, "text/html", "", "series: 307 Temporary Redirect"},
+		{"a key that was withdrawn", fake.Status(403), "series: 403 Forbidden: Forbidden"},
+		{"too large", fake.Status(413), ""},
+		{"not understood", fake.StatusBody(400, "application/json", `{"errors":["request data must be valid JSON"]}`), "series: 400 Bad Request: request data must be valid JSON"},
+		{"too often", fake.TooMany("2"), ""},
+		{"too slow", fake.Status(408), ""},
+		{"a proxy's page", fake.HTML(502), ""},
+		{"a broken pipe", fake.ResetBefore, ""},
+		{"half an answer", fake.ResetMidBody, ""},
+		{"half a JSON", fake.StatusBody(400, "application/json", `{"errors":["re`), "series: 400 Bad Request"},
+		{"somebody else", fake.StatusBody(404, "text/plain", "no such page"), "series: 404 Not Found"},
+		{"a login page", fake.StatusBody(200, "text/html", "<html>please log in</html>"), "series: 200 OK: not the answer of an intake"},
+		{"the key in its own words", fake.StatusBody(403, "application/json", `{"errors":["no such key: `+fake.APIKey+`"]}`), "series: 403 Forbidden: no such key: <secret>"},
+		{"very many words", fake.StatusBody(400, "application/json", `{"errors":["`+strings.Repeat("very ", 100)+`many"]}`), "series: 400 Bad Request: " + strings.Repeat("very ", 36) + "ver…"},
+		{"accepted with complaints, as version 2 does", fake.StatusBody(202, "application/json", `{"errors":["series 0: no points"]}`), "series: series 0: no points"},
+		{"a redirect", fake.StatusBody(307, "text/html", ""), "series: 307 Temporary Redirect"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			in := newIntake(t, key)
-			in.rejects(func(n int) (int, string, string) {
-				if n > 1 {
-					return 0, "", ""
+			bubble(t, func(t *testing.T, d *fake.Datadog) {
+				d.Fault(fake.Fault{Times: 1, Do: c.answer})
+				s := newSink(t, d, Config{Tags: typicalTags})
+				if err := s.Write(t.Context(), sinktest.Report()); (err == nil) != (c.want == "") || err != nil && err.Error() != c.want {
+					t.Errorf("error %v, want %q", err, c.want)
 				}
-				return c.status, c.contentType, c.body
+				write(t, s, sinktest.Report())
+				compare(t, lines(d), typicalLines())
 			})
-			s := newSink(t, in, Config{})
-			err := s.Write(t.Context(), sinktest.Report())
-			if err == nil || err.Error() != c.want {
-				t.Errorf("error %q, want %q", err, c.want)
-			}
-			write(t, s, sinktest.Report())
 		})
 	}
 }
@@ -224,41 +264,40 @@ func TestKeyDoesNotFollowRedirects(t *testing.T) {
 	defer elsewhere.Close()
 	in := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
 	defer in.Close()
-	s, err := New(Options{Config: Config{APIKeyFile: keyFile(t, key), URL: in.URL}})
+	s, err := New(Options{Config: Config{APIKeyFile: keyFile(t, fake.APIKey), URL: in.URL}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Write(t.Context(), sinktest.Report()); err == nil || err.Error() != "series: 307 Temporary Redirect" {
+	if err := s.Write(t.Context(), fresh()); err == nil || err.Error() != "series: 307 Temporary Redirect" {
 		t.Errorf("error %v", err)
 	}
 }
 
+// The address is real and nobody is there: the write ends with its own patience, not with that of
+// the context.
 func TestUnreachableIntake(t *testing.T) {
 	in := httptest.NewServer(http.NotFoundHandler())
 	in.Close()
-	s, err := New(Options{Config: Config{APIKeyFile: keyFile(t, key), URL: in.URL}})
+	s, err := New(Options{Config: Config{APIKeyFile: keyFile(t, fake.APIKey), URL: in.URL}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = s.Write(t.Context(), sinktest.Report())
-	if err == nil || !strings.HasPrefix(err.Error(), "series: dial tcp ") || strings.Contains(err.Error(), key) {
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	err = s.Write(ctx, fresh())
+	if err != nil && errors.Is(err, context.DeadlineExceeded) {
+		return // the machine is slow
+	}
+	if err == nil || !strings.HasPrefix(err.Error(), "series: dial tcp ") || strings.Contains(err.Error(), fake.APIKey) {
 		t.Errorf("error %v", err)
 	}
 }
 
 // An intake that takes the request and then says nothing.
 func TestSilentIntake(t *testing.T) {
-	// stuck never answers, but lets go when the request is given up.
-	stuck := transport(func(r *http.Request) (*http.Response, error) {
-		<-r.Context().Done()
-		return nil, r.Context().Err()
-	})
-	file := keyFile(t, key)
-	synctest.Test(t, func(t *testing.T) {
-		s, err := New(Options{Config: Config{APIKeyFile: file}, Transport: stuck})
-		if err != nil {
-			t.Fatal(err)
-		}
+	bubble(t, func(t *testing.T, d *fake.Datadog) {
+		d.Fault(fake.Fault{Do: fake.Hang})
+		s := newSink(t, d, Config{})
 		start := time.Now()
 		if err := s.Write(t.Context(), sinktest.Report()); err == nil {
 			t.Error("no error")
@@ -280,42 +319,43 @@ func TestSilentIntake(t *testing.T) {
 }
 
 func TestEndlessAnswer(t *testing.T) {
-	endless := transport(func(*http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: 500, Status: "500 Internal Server Error", Header: http.Header{}, Body: io.NopCloser(zeros{})}, nil
+	synctest.Test(t, func(t *testing.T) {
+		endless := transport(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 400, Status: "400 Bad Request", Header: http.Header{}, Body: io.NopCloser(zeros{})}, nil
+		})
+		s, err := New(Options{Config: Config{APIKeyFile: keyFile(t, fake.APIKey)}, Transport: endless})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Write(t.Context(), fresh()); err == nil || err.Error() != "series: 400 Bad Request" {
+			t.Errorf("error %v", err)
+		}
 	})
-	s, err := New(Options{Config: Config{APIKeyFile: keyFile(t, key)}, Transport: endless})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Write(t.Context(), sinktest.Report()); err == nil || err.Error() != "series: 500 Internal Server Error" {
-		t.Errorf("error %v", err)
-	}
 }
 
 // A large report goes in parts, and a part that is refused takes none of the others with it.
 func TestLargeReportsGoInParts(t *testing.T) {
-	in := newIntake(t, key)
-	in.rejects(func(n int) (int, string, string) {
-		if n == 1 {
-			return 400, "application/json", `{"errors":["no"]}`
+	bubble(t, func(t *testing.T, d *fake.Datadog) {
+		d.Fault(fake.Fault{Times: 1, Do: fake.StatusBody(400, "application/json", `{"errors":["no"]}`)})
+		s := newSink(t, d, Config{})
+		err := s.Write(t.Context(), sinktest.Large(1100))
+		if err == nil || err.Error() != "series: 400 Bad Request: no" {
+			t.Errorf("error %v", err)
 		}
-		return 0, "", ""
+		var sizes []int
+		for _, r := range d.Journal() {
+			sizes = append(sizes, strings.Count(string(r.Body), `"metric"`))
+			if r.Inflated > 5_000_000 {
+				t.Errorf("a request of %d bytes", r.Inflated)
+			}
+		}
+		if want := []int{10000, 2100}; !slices.Equal(sizes, want) {
+			t.Errorf("requests of %v series, want %v", sizes, want)
+		}
+		if n := len(d.Stored()); n != 2100 {
+			t.Errorf("%d series are stored, want those of the second request", n)
+		}
 	})
-	s := newSink(t, in, Config{})
-	err := s.Write(t.Context(), sinktest.Large(1100))
-	if err == nil || err.Error() != "series: 400 Bad Request: no" {
-		t.Errorf("error %v", err)
-	}
-	var sizes []int
-	for _, r := range in.received() {
-		sizes = append(sizes, len(r.series))
-		if r.bytes > 5_000_000 {
-			t.Errorf("a request of %d bytes", r.bytes)
-		}
-	}
-	if want := []int{10000, 2100}; !slices.Equal(sizes, want) {
-		t.Errorf("requests of %v series, want %v", sizes, want)
-	}
 }
 
 // Of two values for one series Datadog keeps the last, whichever that is. Groups that only differ
@@ -327,46 +367,33 @@ func TestSeriesThatDatadogCannotTellApart(t *testing.T) {
 	r := &sinks.Report{Time: sinktest.Time, SLOs: []slo.Status{
 		sinktest.Status(o, []string{"/Pay"}, full), sinktest.Status(o, []string{"/pay"}, nil), sinktest.Status(o, []string{"/払う"}, nil), sinktest.Status(o, []string{"/支払"}, nil),
 	}}
-	in := newIntake(t, key)
-	var logged strings.Builder
-	s, err := New(Options{Config: Config{APIKeyFile: keyFile(t, key), URL: in.URL, Metrics: Minimal}, Logger: slog.New(slog.NewTextHandler(&logged, nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, s, r)
-	write(t, s, r)
-	want := []string{
-		"slo.error_budget_remaining_ratio{route:/pay,service:shop,slo:pay} 0@1767312000",
-		"slo.error_budget_remaining_ratio{route:/払う,service:shop,slo:pay} 1@1767312000",
-		"slo.error_budget_remaining_ratio{route:/支払,service:shop,slo:pay} 1@1767312000",
-	}
-	if got := in.lines(); !slices.Equal(got[:3], want) {
-		t.Errorf("got %v\nwant %v", got, want)
-	}
-	if n := strings.Count(logged.String(), "left_out=1"); n != 1 {
-		t.Errorf("said %d times, want once:\n%s", n, logged.String())
-	}
-	if n := strings.Count(logged.String(), "count=3"); n != 1 {
-		t.Errorf("the count was said %d times, want once:\n%s", n, logged.String())
-	}
-}
-
-// The double answers what the real intake answered.
-func TestDoubleIsAsRecorded(t *testing.T) {
-	in := newIntake(t, key)
-	for i, e := range recorded(t, func(e exchange) bool { return e.Method == http.MethodPost && e.Path == "/api/v1/series" }) {
-		if e.Status != http.StatusAccepted || e.Headers["content-type"] != acceptedType || !sameJSON(e.Answer, []byte(acceptedBody)) {
-			t.Errorf("exchange %d: the real one answers %d %s %s", i, e.Status, e.Headers["content-type"], e.Answer)
+	bubble(t, func(t *testing.T, d *fake.Datadog) {
+		var logged strings.Builder
+		drops := map[string]int{}
+		s, err := New(Options{
+			Config: Config{APIKeyFile: keyFile(t, fake.APIKey), Metrics: Minimal}, Transport: d.Transport(),
+			Logger: slog.New(slog.NewTextHandler(&logged, nil)), Dropped: func(reason string, n int) { drops[reason] += n },
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	for i, e := range recorded(t, func(e exchange) bool {
-		return e.Status == http.StatusForbidden && strings.Contains(string(e.Answer), "statuspage")
-	}) {
-		if e.Headers["content-type"] != refusedType || !sameJSON(e.Answer, []byte(refusedBody)) {
-			t.Errorf("refusal %d: the real one answers %s %s", i, e.Headers["content-type"], e.Answer)
+		write(t, s, r)
+		write(t, s, r)
+		compare(t, lines(d), []string{
+			"slo.error_budget_remaining_ratio{route:/pay,service:shop,slo:pay} 0@1767312000",
+			"slo.error_budget_remaining_ratio{route:/払う,service:shop,slo:pay} 1@1767312000",
+			"slo.error_budget_remaining_ratio{route:/支払,service:shop,slo:pay} 1@1767312000",
+		})
+		if n := strings.Count(logged.String(), "left_out=1"); n != 1 {
+			t.Errorf("said %d times, want once:\n%s", n, logged.String())
 		}
-	}
-	write(t, newSink(t, in, Config{}), sinktest.Report())
+		if n := strings.Count(logged.String(), "count=3"); n != 1 {
+			t.Errorf("the count was said %d times, want once:\n%s", n, logged.String())
+		}
+		if drops["merged"] != 2 {
+			t.Errorf("%d points were merged, want one for each report", drops["merged"])
+		}
+	})
 }
 
 // What we send has the shape of what the real intake accepted.
@@ -380,21 +407,10 @@ func TestPayloadIsAsRecorded(t *testing.T) {
 		}
 	}
 	var sent []byte
-	catch := transport(func(r *http.Request) (*http.Response, error) {
-		inflated, err := gzip.NewReader(r.Body)
-		if err != nil {
-			return nil, err
-		}
-		if sent, err = io.ReadAll(inflated); err != nil {
-			return nil, err
-		}
-		return &http.Response{StatusCode: 202, Status: "202 Accepted", Header: http.Header{"Content-Type": {acceptedType}}, Body: io.NopCloser(strings.NewReader(acceptedBody))}, nil
+	bubble(t, func(t *testing.T, d *fake.Datadog) {
+		write(t, newSink(t, d, Config{Metrics: Full}), sinktest.Report())
+		sent = d.Journal()[0].Body
 	})
-	s, err := New(Options{Config: Config{APIKeyFile: keyFile(t, key), Metrics: Full}, Transport: catch})
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, s, sinktest.Report())
 	for _, series := range rawSeries(t, sent) {
 		for name, value := range series {
 			if !fields[name+" "+shape(value)] {
@@ -415,55 +431,78 @@ func TestSitesAndAddresses(t *testing.T) {
 		{Config{Site: "a-site-of-tomorrow.example"}, "https://api.a-site-of-tomorrow.example/api/v1/series"},
 		{Config{Site: "datadoghq.eu", URL: "http://127.0.0.1:8126/intake/"}, "http://127.0.0.1:8126/intake/api/v1/series"},
 	} {
-		var asked string
-		catch := transport(func(r *http.Request) (*http.Response, error) {
-			asked = r.URL.String()
-			return nil, errors.New("no network here")
+		synctest.Test(t, func(t *testing.T) {
+			var asked string
+			catch := transport(func(r *http.Request) (*http.Response, error) {
+				asked = r.URL.String()
+				return nil, errors.New("no network here")
+			})
+			c.config.APIKeyFile = keyFile(t, fake.APIKey)
+			s, err := New(Options{Config: c.config, Transport: catch})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Write(t.Context(), fresh()); err == nil || err.Error() != "series: no network here" {
+				t.Errorf("error %v", err)
+			}
+			if asked != c.want {
+				t.Errorf("asked %s, want %s", asked, c.want)
+			}
 		})
-		c.config.APIKeyFile = keyFile(t, key)
-		s, err := New(Options{Config: c.config, Transport: catch})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Write(t.Context(), sinktest.Report()); err == nil || err.Error() != "series: no network here" {
-			t.Errorf("error %v", err)
-		}
-		if asked != c.want {
-			t.Errorf("asked %s, want %s", asked, c.want)
-		}
 	}
 }
 
-func BenchmarkWrite(b *testing.B) {
-	const slos = 1000 // 11 series each
-	accept := transport(func(r *http.Request) (*http.Response, error) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		return &http.Response{StatusCode: 202, Header: http.Header{"Content-Type": {acceptedType}}, Body: io.NopCloser(strings.NewReader(acceptedBody))}, nil
-	})
-	s, err := New(Options{Config: Config{APIKeyFile: keyFile(b, key)}, Transport: accept})
-	if err != nil {
-		b.Fatal(err)
-	}
-	r := sinktest.Large(slos)
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := s.Write(b.Context(), r); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(s.Count(r)), "series")
-}
-
-// newSink is a sink for the intake, with its key.
-func newSink(t testing.TB, in *intake, c Config) *Sink {
-	c.APIKeyFile = keyFile(t, in.key)
-	return sinkWith(t, in, c)
-}
-
-func sinkWith(t testing.TB, in *intake, c Config) *Sink {
+// bubble runs a test inside a bubble of testing/synctest, at the time of the sample reports, with a
+// fake Datadog that has the same clock and is reached without a network.
+func bubble(t *testing.T, test func(t *testing.T, d *fake.Datadog)) {
 	t.Helper()
-	c.URL = in.URL
-	s, err := New(Options{Name: "dd", Config: c})
+	synctest.Test(t, func(t *testing.T) {
+		<-time.After(time.Until(sinktest.Time))
+		test(t, fake.New(fake.Options{Clock: time.Now, Strict: true}))
+	})
+}
+
+// fresh is the typical report of this very moment.
+func fresh() *sinks.Report {
+	r := sinktest.Report()
+	r.Time = time.Now()
+	return r
+}
+
+// lines are all points that are stored, as "name{tag,tag} value@second".
+func lines(d *fake.Datadog) []string {
+	var out []string
+	for _, s := range d.Stored() {
+		for _, p := range s.Points {
+			out = append(out, fmt.Sprintf("%s{%s} %s@%d", s.Name, strings.Join(s.Tags, ","), strconv.FormatFloat(p.Value, 'f', -1, 64), p.At.Unix()))
+		}
+	}
+	return out
+}
+
+// compare holds lines to others, in any order.
+func compare(t *testing.T, got, want []string) {
+	t.Helper()
+	got, want = slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// newSink is a sink for the fake, with its key; over a network when the configuration has an
+// address.
+func newSink(t testing.TB, d *fake.Datadog, c Config) *Sink {
+	c.APIKeyFile = keyFile(t, fake.APIKey)
+	return sinkWith(t, d, c)
+}
+
+func sinkWith(t testing.TB, d *fake.Datadog, c Config) *Sink {
+	t.Helper()
+	o := Options{Name: "dd", Config: c}
+	if c.URL == "" {
+		o.Transport = d.Transport()
+	}
+	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -494,11 +533,6 @@ func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
-
-func sameJSON(a, b []byte) bool {
-	var x, y any
-	return json.Unmarshal(a, &x) == nil && json.Unmarshal(b, &y) == nil && reflect.DeepEqual(x, y)
-}
 
 func rawSeries(t *testing.T, text []byte) []map[string]any {
 	t.Helper()

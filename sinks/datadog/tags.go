@@ -13,7 +13,8 @@ import (
 // tagger gives points their tags.
 //
 // A key comes once: what tells the point apart (slo, service, group, window, severity) wins over
-// env, that over the SLO's own labels, and these over the sink's other tags.
+// env, that over the SLO's own labels, and these over the sink's other tags. Tags beyond what a
+// series may have are left out in the opposite order.
 type tagger struct {
 	env    string // "env:prod", or ""
 	common []tag  // the sink's other tags
@@ -22,8 +23,12 @@ type tagger struct {
 // tag is a key and a value, both as Datadog stores them.
 type tag struct{ key, value string }
 
-// maxTag is the length from which on Datadog cuts tags off, in bytes.
-const maxTag = 200
+// maxTag is the length from which on Datadog cuts tags off, in bytes; maxTags is how many a series
+// may have: with more it is lost without a word.
+const (
+	maxTag  = 200
+	maxTags = 100
+)
 
 // unwanted are keys that no tag has: version would start new series with every release, and a
 // runbook's address is for people.
@@ -72,7 +77,7 @@ func (t tagger) tags(p sinks.Point) []string {
 	out := make([]string, 0, len(p.Labels)+len(t.common)+4)
 	keys := make([]string, 0, cap(out))
 	add := func(made tag) bool {
-		if made.value == "" || slices.Contains(keys, made.key) {
+		if made.value == "" || len(out) == maxTags || slices.Contains(keys, made.key) {
 			return false
 		}
 		keys = append(keys, made.key)
@@ -92,7 +97,7 @@ func (t tagger) tags(p sinks.Point) []string {
 		}
 		// One workload may serve several services: a key may have several values.
 		for i, service := range w.Services {
-			if made := newTag("service", service); made.value != "" && !slices.Contains(w.Services[:i], service) {
+			if made := newTag("service", service); made.value != "" && len(out) < maxTags && !slices.Contains(w.Services[:i], service) {
 				keys = append(keys, made.key)
 				out = append(out, made.key+":"+made.value)
 			}
