@@ -1,11 +1,13 @@
 # What builds, tests and ships yoyu. Go, make, git and bash are enough; `make help` lists the rest.
 
+SHELL          := bash
 VERSION        ?= $(patsubst v%,%,$(shell git describe --tags --always --dirty 2>/dev/null || echo unknown))
 LDFLAGS        := -s -w -X github.com/prometheus/common/version.Version=$(VERSION)
 PLATFORMS      ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64
 TEST_TIMEOUT   ?= 20m
 FUZZTIME       ?= 10s
 DEATHS         ?= 2000
+BENCH_COUNT    ?= 5
 # The same version as in .github/workflows/lint.yml.
 GOLANGCI_LINT  ?= github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
@@ -47,8 +49,17 @@ check: ## the quick one: format, vet, tests without real parts, linters where in
 lint: ## the linters; the pinned version is built the first time where none is installed
 	@if command -v golangci-lint >/dev/null; then golangci-lint run; else go run $(GOLANGCI_LINT) run; fi
 
-bench: ## benchmarks; some of them with BENCH=regexp
-	go test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem ./...
+# The comparison with a Prometheus that evaluates rules takes minutes and is run once; it takes its own
+# medians. Packages come one after another, so that they do not take each other's cores.
+bench: ## benchmarks, as a table in docs/benchmarks.md; only some of them with BENCH=regexp, as a table here
+	@parts=$$(bash test/build.sh prometheus) && \
+	export YOYU_REAL=1 YOYU_PROMETHEUS="$$parts/prometheus" YOYU_PROMTOOL="$$parts/promtool" && \
+	out=$$(mktemp) && trap 'rm -f "$$out"' EXIT && set -o pipefail && \
+	go test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem -count $(BENCH_COUNT) -p 1 -timeout 2h \
+		$$(go list ./... | grep -v /test/e2e) | tee "$$out" && \
+	go test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime 1x -timeout 1h ./test/e2e | tee -a "$$out" && \
+	go run ./test/benchtable $(if $(BENCH),-measured,-o docs/benchmarks.md) < "$$out" && \
+	$(if $(BENCH),true,cat docs/benchmarks.md)
 
 fuzz: ## every fuzz target for FUZZTIME, 10s unless told
 	@bash test/fuzz.sh $(FUZZTIME)

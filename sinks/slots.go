@@ -16,7 +16,7 @@ import (
 // it with Values ever after.
 func (r *Report) Slots(sel Selection) iter.Seq[Point] {
 	return func(yield func(Point) bool) {
-		p := &pen{yield: yield, all: sel.AllWindows, whole: true}
+		p := &pen{yield: yield, all: sel.AllWindows, windows: sel.Windows, whole: true}
 		p.subjects(r, sel)
 	}
 }
@@ -24,7 +24,7 @@ func (r *Report) Slots(sel Selection) iter.Seq[Point] {
 // Values appends the values of Slots, in their order; undefined ones are NaN. It makes no label,
 // which is what makes it quick.
 func (r *Report) Values(to []float64, sel Selection) []float64 {
-	p := &pen{all: sel.AllWindows, whole: true, blind: true, values: to}
+	p := &pen{all: sel.AllWindows, windows: sel.Windows, whole: true, blind: true, values: to}
 	p.subjects(r, sel)
 	return p.values
 }

@@ -19,7 +19,7 @@ func TestSlotsAreThePoints(t *testing.T) {
 	for name, r := range map[string]*sinks.Report{
 		"typical": sinktest.Report(), "empty": sinktest.Empty(), "unknown": sinktest.Unknown(), "odd": sinktest.Odd(), "large": sinktest.Large(20),
 	} {
-		for _, selection := range []sinks.Selection{{}, {AllWindows: true}, {Families: []*sinks.Family{sinks.Replicas, sinks.SLOExhaustion}}} {
+		for _, selection := range []sinks.Selection{{}, {AllWindows: true}, {Windows: []string{"5m", sinks.PeriodWindow}}, {Families: []*sinks.Family{sinks.Replicas, sinks.SLOExhaustion}}} {
 			want, got := map[string]float64{}, map[string]float64{}
 			for p := range r.Points(selection) {
 				want[key(p)] = p.Value

@@ -79,6 +79,16 @@ type Point struct {
 type Selection struct {
 	Families   []*Family // nil: all of them
 	AllWindows bool      // slo_error_ratio and slo_window_coverage_ratio for every window (series: full)
+
+	// Windows are those of slo_error_ratio, slo_burn_rate and slo_window_coverage_ratio alike, by
+	// their labels ("1h", PeriodWindow). nil: every one of slo_burn_rate, and what AllWindows says.
+	Windows []string
+}
+
+// Same reports whether two selections choose the same points.
+func (s Selection) Same(t Selection) bool {
+	same := (s.Families == nil) == (t.Families == nil) && (s.Windows == nil) == (t.Windows == nil)
+	return same && s.AllWindows == t.AllWindows && slices.Equal(s.Families, t.Families) && slices.Equal(s.Windows, t.Windows)
 }
 
 func (s Selection) families() []*Family {
@@ -161,8 +171,9 @@ var (
 		Help: "How many times faster than the steady pace the window spends the error budget.",
 		ofStatus: func(p *pen, st *slo.Status) {
 			for i := range st.Windows {
-				w := &st.Windows[i]
-				p.putValue(w.BurnRate, Label{"window", window(w)})
+				if w := &st.Windows[i]; p.windows == nil || p.chose(w) {
+					p.putValue(w.BurnRate, Label{"window", window(w)})
+				}
 			}
 		},
 	}
@@ -322,7 +333,7 @@ func (f *Family) Dotted() string { return strings.Replace(f.Name, "_", ".", 1) }
 // It is the only place where numbers get names: every sink walks here.
 func (r *Report) Points(sel Selection) iter.Seq[Point] {
 	return func(yield func(Point) bool) {
-		p := &pen{yield: yield, all: sel.AllWindows}
+		p := &pen{yield: yield, all: sel.AllWindows, windows: sel.Windows}
 		for _, f := range sel.families() {
 			if f.ofStatus != nil {
 				for i := 0; i < len(r.SLOs) && !p.done; i++ {
@@ -344,9 +355,11 @@ func (r *Report) Points(sel Selection) iter.Seq[Point] {
 type pen struct {
 	yield func(Point) bool
 	done  bool // the reader has had enough
-	all   bool // every window of every family
+	all   bool // every window of every family, unless windows says otherwise
 	whole bool // undefined values too, as NaN
 	blind bool // values alone, into values: no labels, no points
+
+	windows []string // as in Selection
 
 	point  Point
 	base   int // labels that the scope gave
@@ -493,7 +506,15 @@ func (p *pen) putBounds(res rightsizing.Resource) {
 }
 
 // shows reports whether a window is published by the families that show only some.
-func (p *pen) shows(w *slo.Window) bool { return p.all || w.IsPeriod || w.Length == time.Hour }
+func (p *pen) shows(w *slo.Window) bool {
+	if p.windows != nil {
+		return p.chose(w)
+	}
+	return p.all || w.IsPeriod || w.Length == time.Hour
+}
+
+// chose reports whether a window is among those that were asked for by name.
+func (p *pen) chose(w *slo.Window) bool { return slices.Contains(p.windows, window(w)) }
 
 // window is the window label: the key, or the one name that every period shares.
 func window(w *slo.Window) string {

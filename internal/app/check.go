@@ -97,7 +97,7 @@ func (p *process) live(ctx context.Context, c *config.Config, parts *assembled, 
 	}
 	for i := range c.Objectives {
 		o := &c.Objectives[i]
-		once, each := published(o, c.FullSeries)
+		once, each := published(o, c.Series)
 		if len(o.GroupBy) == 0 {
 			fmt.Fprintf(good, "slo %s: publishes %d series\n", o.Name, once+each)
 			continue
@@ -112,8 +112,8 @@ func (p *process) live(ctx context.Context, c *config.Config, parts *assembled, 
 }
 
 // published is how many series an SLO publishes once and for each of its groups, with every value
-// defined: counted by the vocabulary itself.
-func published(o *slo.Objective, full bool) (once, each int) {
+// defined, by what series of the configuration chooses: counted by the vocabulary itself.
+func published(o *slo.Objective, selection sinks.Selection) (once, each int) {
 	engine, err := slo.NewEngine(time.Minute)
 	if err != nil {
 		return 0, 0
@@ -130,7 +130,7 @@ func published(o *slo.Objective, full bool) (once, each int) {
 		return 0, 0
 	}
 	r := sinks.Report{Time: at, SLOs: engine.Evaluate(at.Add(one.Delay))}
-	for p := range r.Points(sinks.Selection{AllWindows: full}) {
+	for p := range r.Points(selection) {
 		if p.Family.Scope == sinks.PerSLO {
 			once++
 		} else {

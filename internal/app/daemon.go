@@ -259,7 +259,7 @@ func (d *daemon) complete(c *config.Config) func(*sinks.Report) {
 
 // turn runs the pipeline of one configuration until ctx ends (nil) or another takes over.
 func (d *daemon) turn(ctx context.Context, engine *slo.Engine, c *config.Config, now *assembled, hangup <-chan os.Signal) (*next, error) {
-	d.exposed.ShowAllWindows(c.FullSeries)
+	d.exposed.Show(c.Series)
 	line := pipeline.New(pipeline.Options{
 		Engine: engine, Lanes: now.lanes, Workloads: now.workloads, Judge: d.complete(c),
 		Sinks: append(now.sinks[:len(now.sinks):len(now.sinks)], d.exposed, d.face), Metrics: d.metrics, Logger: d.log,

@@ -12,6 +12,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/yoyu-sre/yoyu/sinks"
 	"github.com/yoyu-sre/yoyu/slo"
 	"github.com/yoyu-sre/yoyu/sources"
 )
@@ -21,7 +22,7 @@ import (
 type Config struct {
 	Tick           time.Duration     // length of a turn: divides 5 minutes or is a multiple of them
 	ExternalLabels map[string]string // for sinks, never for /metrics
-	FullSeries     bool              // series: full, every ratio and coverage on /metrics
+	Series         sinks.Selection   // what of the report is on /metrics
 	Gate           Gate
 
 	Sources     []Source
@@ -250,6 +251,7 @@ var (
 		later: []string{"specs", "corrections", "budget_policy", "compatibility"},
 	}
 	fileFields    = fields{known: []string{"services", "slos"}}
+	seriesFields  = fields{known: []string{"windows", "families", "without"}}
 	gateFields    = fields{known: []string{"min_events"}}
 	serviceFields = fields{known: []string{"name", "labels", "runbook_url", "workloads", "engagement"}}
 	workFields    = fields{known: []string{"namespace", "kind", "name"}}
@@ -276,7 +278,7 @@ func (l *loader) load(name string, data []byte) {
 	if len(c.ExternalLabels) == 0 {
 		c.ExternalLabels = nil
 	}
-	c.FullSeries = read(root, "series", func(v value) (string, bool) { return v.choice("standard", "full") }).value == "full"
+	l.readSeries()
 	l.readGate()
 	l.readSources()
 	l.readSinks()
@@ -637,6 +639,7 @@ func (l *loader) checkWhole() {
 		return // half of it is missing, so what is left over says nothing
 	}
 	c := l.config
+	l.warnOfNeeds()
 	asked := map[string]bool{c.Rightsizing.Source: true}
 	for _, q := range c.Questions {
 		asked[q.Source] = true

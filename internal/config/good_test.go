@@ -111,8 +111,8 @@ func share(t *testing.T, percent string) slo.Share {
 
 func TestSmallest(t *testing.T) {
 	c := load(t, "testdata/good/smallest.yaml")
-	if c.Tick != 30*time.Second || c.Gate.MinEvents != 1000 || c.FullSeries {
-		t.Errorf("tick %s, gate %v, full %v", c.Tick, c.Gate, c.FullSeries)
+	if c.Tick != 30*time.Second || c.Gate.MinEvents != 1000 || c.Series.AllWindows {
+		t.Errorf("tick %s, gate %v, full %v", c.Tick, c.Gate, c.Series.AllWindows)
 	}
 	want := slo.Objective{
 		Name: "checkout", Service: "checkout", Target: share(t, "99.9"), Period: slo.RollingPeriod(30 * slo.Day),
@@ -133,8 +133,8 @@ func TestSmallest(t *testing.T) {
 
 func TestShared(t *testing.T) {
 	c := load(t, "testdata/good/shared.yaml")
-	if c.Tick != time.Minute || !c.FullSeries || c.Gate.MinEvents != 10 {
-		t.Errorf("tick %s, full %v, gate %v", c.Tick, c.FullSeries, c.Gate)
+	if c.Tick != time.Minute || !c.Series.AllWindows || c.Gate.MinEvents != 10 {
+		t.Errorf("tick %s, full %v, gate %v", c.Tick, c.Series.AllWindows, c.Gate)
 	}
 	a, b := c.Objectives[0], c.Objectives[1]
 	f := func(what string, got, want any) {

@@ -20,9 +20,7 @@ func (c *Config) YAML() ([]byte, error) {
 	root := mapping()
 	root.put("tick", plain(slo.FormatDuration(c.Tick)))
 	root.put("external_labels", labelNodes(c.ExternalLabels))
-	if c.FullSeries {
-		root.put("series", plain("full"))
-	}
+	root.put("series", seriesNode(c.Series))
 	gate := mapping()
 	gate.put("min_events", decimal(c.Gate.MinEvents))
 	root.put("gate", gate)

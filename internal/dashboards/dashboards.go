@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/yoyu-sre/yoyu/sinks"
 )
@@ -42,7 +43,7 @@ func Grafana(o Options) ([]File, error) {
 		o.ExternalURL = DefaultURL
 	}
 	var out []File
-	for _, d := range []*dashboard{overview(o), detail(o), rightsizing(o), health(o)} {
+	for _, d := range grafana(o) {
 		var text bytes.Buffer
 		to := json.NewEncoder(&text)
 		to.SetEscapeHTML(false) // ">" is a comparison in a query, and is read by people
@@ -53,6 +54,37 @@ func Grafana(o Options) ([]File, error) {
 		out = append(out, File{Name: d.uid + ".json", JSON: text.Bytes()})
 	}
 	return out, nil
+}
+
+// Query is what a panel asks.
+type Query struct {
+	Dashboard string // "yoyu-overview"
+	Panel     string // its title
+	Expr      string // PromQL, with an example in place of each variable of Grafana
+}
+
+// example stands in for Grafana, which fills its variables in.
+var example = strings.NewReplacer(
+	"$__rate_interval", "5m", "$__range", "1h", "$slo", "it", "$service", ".*", "$team", ".*", "$instance", ".*")
+
+// Queries are those of all dashboards for Grafana: what must be published for no panel to stay empty.
+func Queries() []Query {
+	var out []Query
+	for _, d := range grafana(Options{ExternalURL: DefaultURL}) {
+		for _, p := range d.panels {
+			if !p.published() {
+				continue
+			}
+			for _, q := range p.queries {
+				out = append(out, Query{d.uid, p.title, example.Replace(q.expr)})
+			}
+		}
+	}
+	return out
+}
+
+func grafana(o Options) []*dashboard {
+	return []*dashboard{overview(o), detail(o), rightsizing(o), health(o)}
 }
 
 // named are the families of the vocabulary that a query may name.

@@ -105,11 +105,6 @@ func read(t *testing.T) map[string]written {
 	return out
 }
 
-// filled is a query with Grafana's variables filled in.
-func filled(expr string) string {
-	return strings.NewReplacer("$__rate_interval", "5m", "$__range", "1h", "$slo", "it", "$service", ".*", "$team", ".*", "$instance", ".*").Replace(expr)
-}
-
 // own are yoyu's series about itself that the dashboards name; the end-to-end test asks a daemon
 // for each of them. Those of a histogram are named by their base.
 var own = []string{
@@ -119,6 +114,25 @@ var own = []string{
 	"yoyu_sink_points_dropped_total", "yoyu_sink_last_success_timestamp_seconds", "yoyu_backfill_remaining_seconds",
 	"yoyu_events_clamped_total", "yoyu_series_baselined_total", "yoyu_slo_groups_folded", "yoyu_store_commit_duration_seconds",
 	"yoyu_store_size_bytes", "process_resident_memory_bytes",
+}
+
+// Queries are all that the dashboards hold, in words that Prometheus understands.
+func TestQueriesAreThoseOfTheFiles(t *testing.T) {
+	have := map[string]int{}
+	for _, q := range Queries() {
+		have[q.Dashboard+".json"]++
+		if strings.Contains(q.Expr, "$") {
+			t.Errorf("%s, %s: a variable is left in %s", q.Dashboard, q.Panel, q.Expr)
+		}
+	}
+	for name, d := range read(t) {
+		for _, p := range d.Panels {
+			have[name] -= len(p.Targets)
+		}
+		if have[name] != 0 {
+			t.Errorf("%s: %d queries more than in the file", name, have[name])
+		}
+	}
 }
 
 // labelsOf are the labels that a family's series may have, beside those of a target and a group.
@@ -156,7 +170,7 @@ func TestQueries(t *testing.T) {
 		for _, p := range d.Panels {
 			for _, target := range p.Targets {
 				queries++
-				expr, err := parse.ParseExpr(filled(target.Expr))
+				expr, err := parse.ParseExpr(example.Replace(target.Expr))
 				if err != nil {
 					t.Errorf("%s: %s: %v in\n%s", name, p.Title, err, target.Expr)
 					continue
@@ -199,7 +213,7 @@ func TestQueries(t *testing.T) {
 			parts := regexp.MustCompile(`^label_values\((.*), ([a-z]+)\)$`).FindStringSubmatch(v.Definition)
 			if parts == nil {
 				t.Errorf("%s: variable %s: %q", name, v.Name, v.Definition)
-			} else if _, err := parse.ParseExpr(filled(parts[1])); err != nil {
+			} else if _, err := parse.ParseExpr(example.Replace(parts[1])); err != nil {
 				t.Errorf("%s: variable %s: %v", name, v.Name, err)
 			}
 		}

@@ -55,7 +55,7 @@ func BenchmarkExposition(b *testing.B) {
 	b.Run("yoyu/labels", func(b *testing.B) {
 		s := New(Options{})
 		measure(b, func(i int) int {
-			s.ShowAllWindows(i%2 == 0)
+			s.Show(sinks.Selection{AllWindows: i%2 == 0})
 			write(b, s, reports[0])
 			return 0
 		})

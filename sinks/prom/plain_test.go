@@ -96,8 +96,10 @@ var sampleReports = map[string]func() *sinks.Report{
 // for byte, but for the order in which the series of a family and the families come.
 func TestSameBytesAsThePlainWay(t *testing.T) {
 	for name, report := range sampleReports {
-		for _, all := range []bool{false, true} {
-			s := New(Options{AllWindows: all})
+		for _, selection := range []sinks.Selection{{}, {AllWindows: true}, {
+			Families: []*sinks.Family{sinks.SLOInfo, sinks.SLOErrorRatio, sinks.SLOBurnRate, sinks.Replicas}, Windows: []string{"6h", sinks.PeriodWindow},
+		}} {
+			s := New(Options{Selection: selection})
 			// What was shown before, and how, must leave no trace.
 			for _, before := range []*sinks.Report{sinktest.Odd(), sinktest.Large(10), report(), report()} {
 				if err := s.Write(t.Context(), before); err != nil {
@@ -105,7 +107,7 @@ func TestSameBytesAsThePlainWay(t *testing.T) {
 				}
 				for _, accept := range []string{acceptText, acceptOpenMetrics} {
 					for _, encoding := range []string{"", "gzip"} {
-						want := familiesOf(t, answer(t, plain{before, sinks.Selection{AllWindows: all}}.handler(), accept, encoding).body)
+						want := familiesOf(t, answer(t, plain{before, selection}.handler(), accept, encoding).body)
 						got := familiesOf(t, scrape(t, s, accept, encoding).body)
 						if len(got) != len(want) {
 							t.Errorf("%s, %s: families %v, want %v", name, accept, slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)))

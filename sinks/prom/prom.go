@@ -25,8 +25,8 @@ import (
 
 // Sink holds the newest report as pages. It is safe for concurrent use.
 type Sink struct {
-	name string
-	all  atomic.Bool // every window of every family
+	name  string
+	shows atomic.Pointer[sinks.Selection]
 
 	// Of the writer alone.
 	layout *layout
@@ -44,22 +44,22 @@ const maxSpare = 2
 
 // Options are the choices of the metrics page.
 type Options struct {
-	Name       string // of the sink in logs and in yoyu's own metrics; "metrics" unless told
-	AllWindows bool   // slo_error_ratio and slo_window_coverage_ratio for every window (series: full)
+	Name string // of the sink in logs and in yoyu's own metrics; "metrics" unless told
+	sinks.Selection
 }
 
 // New makes a sink that shows nothing yet.
 func New(o Options) *Sink {
 	s := &Sink{name: cmp.Or(o.Name, "metrics")}
-	s.ShowAllWindows(o.AllWindows)
+	s.Show(o.Selection)
 	return s
 }
 
 // Name is the sink's name.
 func (s *Sink) Name() string { return s.name }
 
-// ShowAllWindows changes Options.AllWindows, from the next report on.
-func (s *Sink) ShowAllWindows(all bool) { s.all.Store(all) }
+// Show changes Options.Selection, from the next report on. Nobody may change it afterwards.
+func (s *Sink) Show(only sinks.Selection) { s.shows.Store(&only) }
 
 // Write replaces what is shown. It has nothing to wait for: an ended context is an error, and what
 // was shown before stays.
@@ -67,8 +67,8 @@ func (s *Sink) Write(ctx context.Context, r *sinks.Report) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	selection := sinks.Selection{AllWindows: s.all.Load()}
-	if s.layout == nil || s.layout.selection.AllWindows != selection.AllWindows || !s.layout.shape.Fits(r) {
+	selection := *s.shows.Load()
+	if s.layout == nil || !s.layout.selection.Same(selection) || !s.layout.shape.Fits(r) {
 		s.layout = newLayout(r, selection)
 	}
 	next := s.unused()

@@ -70,7 +70,7 @@ slo_window_coverage_ratio{service="cart",slo="carts",window="1h"} 0
 slo_window_coverage_ratio{service="cart",slo="carts",window="period"} 0
 rightsizing_replicas{namespace="shop",workload="cart",workload_kind="Deployment"} 0
 `},
-		{"series: full shows every window", Options{AllWindows: true}, of(sinktest.Status(availability, nil, some)),
+		{"series: full shows every window", Options{Selection: sinks.Selection{AllWindows: true}}, of(sinktest.Status(availability, nil, some)),
 			[]*sinks.Family{sinks.SLOErrorRatio, sinks.SLOCoverage}, `
 slo_error_ratio{service="shop",slo="a",window="5m"} 0.01
 slo_window_coverage_ratio{service="shop",slo="a",window="5m"} 1
@@ -145,7 +145,7 @@ func TestBeforeTheFirstReport(t *testing.T) {
 
 func TestLint(t *testing.T) {
 	for _, r := range []*sinks.Report{sinktest.Report(), sinktest.Odd(), sinktest.Large(20)} {
-		problems, err := testutil.GatherAndLint(shown(t, wrote(t, Options{AllWindows: true}, r)))
+		problems, err := testutil.GatherAndLint(shown(t, wrote(t, Options{Selection: sinks.Selection{AllWindows: true}}, r)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -180,13 +180,18 @@ func TestEndedContextKeepsThePage(t *testing.T) {
 }
 
 // A reload may ask for more windows; what is shown until the next report stays.
-func TestShowAllWindows(t *testing.T) {
+func TestShow(t *testing.T) {
 	s := wrote(t, Options{}, sinktest.Report())
+	full, narrow := sinks.Selection{AllWindows: true}, sinks.Selection{Windows: []string{"5m"}}
 	for _, step := range []struct {
-		all, write bool
-		want       int
-	}{{false, false, 6}, {true, false, 6}, {true, true, 24}, {false, true, 6}} {
-		s.ShowAllWindows(step.all)
+		show  sinks.Selection
+		write bool
+		want  int
+	}{
+		{sinks.Selection{}, false, 6}, {full, false, 6}, {full, true, 24}, {sinks.Selection{}, true, 6}, {narrow, true, 3},
+		{sinks.Selection{Families: []*sinks.Family{sinks.SLOInfo}}, true, 0}, {sinks.Selection{}, true, 6},
+	} {
+		s.Show(step.show)
 		if step.write {
 			if err := s.Write(t.Context(), sinktest.Report()); err != nil {
 				t.Fatal(err)

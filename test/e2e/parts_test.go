@@ -22,8 +22,14 @@ import (
 
 var binaries string
 
+// builtPath names, in the environment of a test's child, the folder of what its parent has built.
+const builtPath = "YOYU_E2E_BINARIES"
+
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
+		if binaries = os.Getenv(builtPath); binaries != "" {
+			return m.Run()
+		}
 		dir, err := os.MkdirTemp("", "yoyu-e2e-")
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -46,7 +52,7 @@ func TestMain(m *testing.M) {
 const patience = time.Minute
 
 // until asks again and again until the condition holds.
-func until(t *testing.T, what string, condition func() (bool, string)) {
+func until(t testing.TB, what string, condition func() (bool, string)) {
 	t.Helper()
 	ctx, stop := context.WithTimeout(t.Context(), patience)
 	defer stop()
@@ -68,7 +74,7 @@ func until(t *testing.T, what string, condition func() (bool, string)) {
 }
 
 // pass lets real time go by: traffic needs some.
-func pass(t *testing.T, d time.Duration) {
+func pass(t testing.TB, d time.Duration) {
 	t.Helper()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -78,7 +84,7 @@ func pass(t *testing.T, d time.Duration) {
 	}
 }
 
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -90,7 +96,7 @@ func freeAddress(t *testing.T) string {
 
 // program is a real process of the test.
 type program struct {
-	t      *testing.T
+	t      testing.TB
 	name   string
 	cmd    *exec.Cmd
 	stdout bytes.Buffer
@@ -115,7 +121,7 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-func start(t *testing.T, name string, args ...string) *program {
+func start(t testing.TB, name string, args ...string) *program {
 	t.Helper()
 	p := &program{t: t, name: name, ended: make(chan error, 1)}
 	p.cmd = exec.Command(filepath.Join(binaries, name), args...)

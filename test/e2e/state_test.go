@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"bytes"
+	"compress/gzip"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -105,4 +107,65 @@ slos:
 		t.Errorf("from the backup: %+v, want 50 events", w)
 	}
 	restored.stop()
+}
+
+// testdata/state holds the whole state of a daemon in every form that one was ever kept in, each
+// written once by the version that had it and never again. What it counted is known from the number
+// of pages it saw of a target whose counters follow from that number (climb). Every later version
+// must find it whole, read the same counts out of it and go on from it.
+func TestStateOfEveryFormat(t *testing.T) {
+	for _, c := range []struct {
+		file  string
+		pages int
+	}{
+		{"1.db.gz", 25},
+	} {
+		t.Run(c.file, func(t *testing.T) {
+			packed, err := os.Open(filepath.Join("testdata/state", c.file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer packed.Close()
+			from, err := gzip.NewReader(packed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(from)
+			if err != nil {
+				t.Fatal(err)
+			}
+			data := t.TempDir()
+			if err := os.WriteFile(filepath.Join(data, "yoyu.db"), text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			verify := func() {
+				t.Helper()
+				if out, stderr, code := runYoyu(t, "state", "verify", "--storage.path="+data); code != 0 {
+					t.Fatalf("state verify: exit %d: %s%s", code, out, stderr)
+				}
+			}
+			verify()
+			page := newClimb(t, 5)
+			if got, want := dumped(t, data), page.between(1, c.pages); got != want {
+				t.Errorf("it holds %+v, want %+v", got, want)
+			}
+			out, stderr, code := runYoyu(t, "state", "dump", "--storage.path="+data)
+			if code != 0 || !strings.Contains(out, "last values of the series of slo it") {
+				t.Errorf("the dump lacks the series' last values: exit %d: %s%s", code, out, stderr)
+			}
+			y := runOn(t, page.config(t), data)
+			y.shows("yoyu_store_writable 1")
+			seen := y.counted().total
+			until(t, "counting", func() (bool, string) {
+				got := y.counted()
+				return got.total > seen, fmt.Sprintf("%+v", got)
+			})
+			y.stop()
+			verify()
+		})
+	}
+	kept, err := filepath.Glob("testdata/state/*")
+	if err != nil || len(kept) != 1 {
+		t.Errorf("%d states are kept, 1 is tried: %v", len(kept), err)
+	}
 }

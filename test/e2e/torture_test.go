@@ -166,6 +166,12 @@ slos:
 	if len(want) < deaths(t)/2 {
 		t.Fatalf("only %d slots with traffic: nothing is proved", len(want))
 	}
+	sameSlots(t, got, want)
+}
+
+// sameSlots compares what was counted with a recount of the raw samples, second by second.
+func sameSlots(t *testing.T, got, want map[int64]slot) {
+	t.Helper()
 	for end, w := range want {
 		if got[end] != w {
 			t.Errorf("slot of %s: %+v, want %+v", time.Unix(end, 0).UTC().Format(time.TimeOnly), got[end], w)
