@@ -224,7 +224,7 @@ func newBudgetRow(st *slo.Status) budgetRow {
 	switch {
 	case st.Note != "":
 		row.Note = oneLine(st.Note)
-	case silent(st):
+	case st.Silent():
 		row.Note = "The source has answered for nothing of the last hour"
 		if !st.Newest.IsZero() {
 			row.Note += "; newest sample " + st.Newest.UTC().Format(time.RFC3339)
@@ -242,19 +242,10 @@ func stateOfBudget(st *slo.Status) state {
 		return isBurning
 	case st.Budget.RemainingRatio < low:
 		return isLow
-	case silent(st):
+	case st.Silent():
 		return isUnknown
 	}
 	return isFine
-}
-
-// silent reports whether nothing is known of the last hour, or of the period where that is shorter.
-func silent(st *slo.Status) bool {
-	w, ok := windowOf(st, time.Hour)
-	if !ok {
-		w = periodOf(st)
-	}
-	return w.Coverage == 0
 }
 
 // summary is the state of the whole page and the number of budgets in each state. Not to know is
