@@ -11,31 +11,58 @@ import (
 
 // Engine keeps the counts of every objective and says, at any whole tick, what they mean. It is
 // owned by one goroutine.
+//
+//	Observe ──▶ seat ──▶ block.now ┐                    lane: one newest tick, shared histories
+//	                               ├─ advance: a column ▶ block: totals by tick and row
+//	Evaluate ◀── status ◀── judge ─┘
+//
+// What is alike goes the short way: a whole answer for the newest tick is added to one row, all rows
+// are judged column by column. All else — late answers, spreads, slices, gaps in coverage, alerts
+// that fire — goes row by row through ledger and status, over the same tables.
 type Engine struct {
 	tick     time.Duration
 	byName   map[string]*tracked
 	inOrder  []*tracked
-	watching int64    // ms; events at or before it are history and do not raise the counters
-	widest   *grid    // of the objectives, the one with the longest horizon
-	journal  *journal // what a store does not have yet; nil: nobody keeps one
+	seats    []seat // of inOrder
+	watching int64  // ms; events at or before it are history and do not raise the counters
+	widest   *grid  // of the objectives, the one with the longest horizon
+	lanes    []*lane
+	plans    map[string]*plan
+	grids    map[grid]*grid
+
+	histories []*history
+	spreading map[*tracked]bool // they have spreads
+	grouped   []*tracked        // their groups come and go
+	unjudged  []*tracked        // nobody has looked at their alerts yet
+	journal   *journal          // what a store does not have yet; nil: nobody keeps one
 }
 
 // tracked is one objective with its state.
 type tracked struct {
 	Objective
-	grid    *grid
-	head    int64 // newest tick
+	engine  *Engine
+	place   int // of its seat
+	lane    *lane
+	plan    *plan
 	unit    float64
-	covered coverage // ticks that the source vouches for
-	asked   coverage // ticks that were answered at all, if only by "nothing there"
 	rows    map[string]*row
 	keys    []string         // keys of rows, ordered
 	folded  map[string]int64 // groups beyond the limit, with the tick of their last event
-	newest  time.Time
 	note    string
 	clamped int64
 	policy  []compiled
-	judged  int64 // newest tick at which the alerts were looked at; 0 before the first
+	fresh   bool // its alerts were not looked at yet
+}
+
+// seat is what an answer of the common kind needs of an objective, in one cache line.
+type seat struct {
+	name    string
+	block   *block // of its only row; nil when it goes the long way
+	row     int32
+	noted   bool // its objective has a note
+	history *history
+	told    int64 // newest tick of an answer; 0 before the first
+	newest  int64 // ms of the newest sample; 0 before the first
 }
 
 // row is one group's budget.
@@ -44,9 +71,11 @@ type row struct {
 	labels  []string
 	events  *ledger // what the source counted
 	budget  *ledger // what the budget counts: events, or slices made of them
-	total   int64   // what the budget counts since watching, in its units
-	bad     int64
-	lastHit int64 // tick of the last event; 0 before the first
+	since0  counts  // what the budget has counted since watching, less budget.now: it moves with it
+	lastHit int64   // tick of the last event of a group; 0 before the first
+	sliced  int64   // newest tick at which a slice was booked; 0 is not known
+	number  uint32  // on disk: of events, and
+	slices  uint32  // of slices; 0 when there is none yet
 
 	held  map[pairKey]held // pairs that keep their state while a window is without coverage
 	since map[int]int64    // by severity: first tick of the run in which it fires
@@ -76,7 +105,10 @@ func NewEngine(tick time.Duration) (*Engine, error) {
 	if tick < time.Second || tick%time.Second != 0 || (5*time.Minute)%tick != 0 && tick%(5*time.Minute) != 0 {
 		return nil, fmt.Errorf("tick %s: must be whole seconds that divide 5m, or a multiple of 5m", FormatDuration(tick))
 	}
-	return &Engine{tick: tick, byName: map[string]*tracked{}}, nil
+	return &Engine{
+		tick: tick, byName: map[string]*tracked{}, plans: map[string]*plan{}, grids: map[grid]*grid{},
+		spreading: map[*tracked]bool{},
+	}, nil
 }
 
 // Tick is the engine's tick.
@@ -89,38 +121,92 @@ func (e *Engine) Watch(from time.Time) { e.watching = from.UnixMilli() }
 // Set makes these the objectives, in this order. One that was there keeps its history, whatever
 // changed; one with other groups than before starts anew. Names must be unique.
 func (e *Engine) Set(objectives []Objective) {
-	old := e.byName
-	e.byName, e.inOrder = make(map[string]*tracked, len(objectives)), nil
-	for _, o := range objectives {
+	e.settle()
+	old, seats := e.byName, e.seats
+	e.byName, e.inOrder = make(map[string]*tracked, len(objectives)), make([]*tracked, 0, len(objectives))
+	e.seats = make([]seat, len(objectives))
+	empty := map[*lane]*history{}
+	for i, o := range objectives {
 		t := old[o.Name]
 		if t == nil || !slices.Equal(t.GroupBy, o.GroupBy) || t.Budgeting != o.Budgeting || t.unit != unitOf(o) {
-			t = &tracked{rows: map[string]*row{}, folded: map[string]int64{}, unit: unitOf(o)}
+			t = &tracked{engine: e, place: i, rows: map[string]*row{}, folded: map[string]int64{}, unit: unitOf(o)}
+			e.seats[i].name = o.Name
+		} else {
+			e.seats[i], t.place = seats[t.place], i
 		}
-		t.configure(o, e.tick)
+		t.configure(o, empty)
 		e.byName[o.Name] = t
 		e.inOrder = append(e.inOrder, t)
 	}
-	e.widest = nil
+	e.widest, e.grouped = nil, nil
 	for _, t := range e.inOrder {
-		if e.widest == nil || t.grid.horizon > e.widest.horizon {
-			e.widest = t.grid
+		if e.widest == nil || t.lane.grid.horizon > e.widest.horizon {
+			e.widest = t.lane.grid
 		}
-	}
-	if e.journal == nil {
-		return
+		if len(t.GroupBy) > 0 {
+			e.grouped = append(e.grouped, t)
+		}
 	}
 	for name, t := range old {
 		if e.byName[name] == t {
 			continue
 		}
+		t.leave()
+		if e.journal == nil {
+			continue
+		}
 		for _, key := range t.keys {
-			e.dropped(name, key)
+			e.dropped(t.rows[key])
 		}
 		delete(e.journal.saved, name)
 		if e.byName[name] == nil {
 			e.journal.gone = append(e.journal.gone, Record{objectiveBucket, []byte(name), nil})
 		}
 	}
+	e.tidy()
+}
+
+// leave gives back what an objective holds.
+func (t *tracked) leave() {
+	for _, r := range t.rows {
+		t.vacate(r)
+	}
+	t.lane.used--
+	delete(t.engine.spreading, t)
+}
+
+func (t *tracked) vacate(r *row) {
+	if r.budget != r.events {
+		r.budget.release(r.budget.row)
+	}
+	r.events.release(r.events.row)
+}
+
+// tidy lets go of lanes, blocks and histories that nobody uses.
+func (e *Engine) tidy() {
+	e.lanes = slices.DeleteFunc(e.lanes, func(l *lane) bool { return l.used == 0 })
+	for _, l := range e.lanes {
+		l.blocks = slices.DeleteFunc(l.blocks, func(b *block) bool { return len(b.free) == b.rows })
+	}
+	for _, h := range e.histories {
+		h.members = 0
+	}
+	for i := range e.seats {
+		e.seats[i].history.members++
+	}
+	e.histories = slices.DeleteFunc(e.histories, func(h *history) bool { return h.members == 0 })
+}
+
+// laneOf is the lane of all objectives with a grid and a delay.
+func (e *Engine) laneOf(g *grid, delay time.Duration) *lane {
+	for _, l := range e.lanes {
+		if l.grid == g && l.delay == delay && !l.apart {
+			return l
+		}
+	}
+	l := &lane{grid: g, delay: delay}
+	e.lanes = append(e.lanes, l)
+	return l
 }
 
 func unitOf(o Objective) float64 {
@@ -133,7 +219,10 @@ func unitOf(o Objective) float64 {
 	return 1
 }
 
-func (t *tracked) configure(o Objective, tick time.Duration) {
+// configure makes an objective what the configuration says, with the history that it has. empty are
+// the histories of objectives that have none yet, by lane.
+func (t *tracked) configure(o Objective, empty map[*lane]*history) {
+	e := t.engine
 	alike := t.Target == o.Target && reflect.DeepEqual(t.Policy, o.Policy) // it does not notice
 	t.Objective = o
 	horizon := max(o.Period.Longest(), 3*Day)
@@ -142,28 +231,117 @@ func (t *tracked) configure(o Objective, tick time.Duration) {
 			horizon = max(horizon, 2*p.Long)
 		}
 	}
-	g := newGrid(tick, horizon)
-	if t.grid == nil || *t.grid != g {
-		for _, r := range t.rows {
-			r.events = r.events.regrid(&g)
-			if o.Budgeting.Slices() {
-				r.budget = r.budget.regrid(&g)
-			} else {
-				r.budget = r.events
-			}
-		}
-		t.grid = &g
+	g := newGrid(e.tick, horizon)
+	if e.grids[g] == nil {
+		e.grids[g] = &g
 	}
+	p := planOf(&o, e.tick)
+	if e.plans[p.key] == nil {
+		e.plans[p.key] = p
+	}
+	t.plan = e.plans[p.key]
 	t.policy = compile(o)
-	if !alike {
-		t.judged = 0
-		for _, r := range t.rows {
+	to := e.laneOf(e.grids[g], o.Delay)
+	if t.lane == nil {
+		t.lane, t.fresh = to, true
+		t.lane.used++
+		if empty[to] == nil {
+			empty[to] = &history{lane: to}
+			e.histories = append(e.histories, empty[to])
+		}
+		empty[to].members++
+		e.seats[t.place].history = empty[to]
+		e.unjudged = append(e.unjudged, t)
+	} else {
+		t.join(to)
+	}
+	if !alike && !t.fresh {
+		t.fresh = true
+		e.unjudged = append(e.unjudged, t)
+	}
+	for _, r := range t.rows {
+		if !alike {
 			r.held, r.since = nil, nil // another policy has other pairs
+		}
+		t.settle(r.events)
+		if r.budget != r.events {
+			t.settle(r.budget)
 		}
 	}
 	if len(o.GroupBy) == 0 {
 		t.row(nil)
 	}
+	t.seated()
+}
+
+// join takes an objective to another lane. One that is behind is not joined until it has caught up:
+// an objective never goes behind what it has seen.
+func (t *tracked) join(to *lane) {
+	if t.lane == to {
+		return
+	}
+	if to.head < t.lane.head {
+		if to.used > 0 || to.head > 0 {
+			to = &lane{grid: to.grid, delay: to.delay, apart: true}
+			t.engine.lanes = append(t.engine.lanes, to)
+		}
+		to.head, to.judged, to.looked = t.lane.head, t.lane.judged, t.lane.looked
+	}
+	t.move(to)
+}
+
+// move takes an objective to a lane that is not behind its own.
+func (t *tracked) move(to *lane) {
+	h := t.own()
+	t.lane.used--
+	t.lane, h.lane = to, to
+	t.lane.used++
+	h.stale()
+	for _, r := range t.rows {
+		t.settle(r.events)
+		if r.budget != r.events {
+			t.settle(r.budget)
+		}
+	}
+	t.seated()
+}
+
+// bare is the plan of ledgers that are not judged in columns.
+var bare = &plan{}
+
+// columns reports whether the status of an objective can be read from the columns of its block.
+func (t *tracked) columns() bool { return !t.Budgeting.Slices() }
+
+// settle brings a ledger to a block of the objective's lane and plan.
+func (t *tracked) settle(l *ledger) {
+	p := t.plan
+	if !t.columns() {
+		p = bare
+	}
+	if l.block.lane != t.lane || l.block.plan != p {
+		l.move(t.lane.room(p, l.wide))
+	}
+	l.rest[l.row] = t.Target.Rest().Float()
+}
+
+// seated brings the seat of an objective up to date with its rows.
+func (t *tracked) seated() {
+	s := &t.engine.seats[t.place]
+	s.block, s.row = nil, 0
+	if r := t.rows[""]; r != nil && len(t.GroupBy) == 0 && t.columns() {
+		s.block, s.row = r.events.block, int32(r.events.row)
+	}
+}
+
+func (t *tracked) newLedger() *ledger {
+	p := t.plan
+	if !t.columns() {
+		p = bare
+	}
+	l := &ledger{owner: t}
+	l.block = t.lane.room(p, t.unit != 1 || !t.columns())
+	l.row = l.block.take(l)
+	return l
 }
 
 // row finds the row of a group, or makes it.
@@ -172,16 +350,19 @@ func (t *tracked) row(labels []string) *row {
 	if r := t.rows[key]; r != nil {
 		return r
 	}
-	r := &row{key: key, labels: slices.Clone(labels), events: newLedger(t.grid, t.head)}
+	r := &row{key: key, labels: slices.Clone(labels), events: t.newLedger()}
 	r.budget = r.events
 	if t.Budgeting.Slices() {
-		r.budget = newLedger(t.grid, t.head)
+		r.budget = t.newLedger()
 	}
 	t.rows[key] = r
 	i, _ := slices.BinarySearch(t.keys, key)
 	t.keys = slices.Insert(t.keys, i, key)
 	return r
 }
+
+// seen is what a row's budget has counted since watching began.
+func (r *row) seen() counts { return r.budget.now().plus(r.since0) }
 
 // Folded is the number of groups of an objective that were folded into OtherGroup.
 func (e *Engine) Folded(name string) int {
@@ -227,293 +408,18 @@ func (t *tracked) other() []string {
 	return labels
 }
 
-// Observe puts answers: each replaces what was known of its span. Answers with Err, for unknown
-// objectives or for spans off the ticks change nothing; the last two are errors.
-func (e *Engine) Observe(samples ...Sample) error {
-	for i := range samples {
-		s := &samples[i]
-		t := e.byName[s.SLO]
-		if t == nil {
-			return fmt.Errorf("slo %q: answer for an unknown objective", s.SLO)
-		}
-		if s.Err != nil {
-			continue
-		}
-		from, ok1 := e.ticksAt(s.Span.From)
-		to, ok2 := e.ticksAt(s.Span.To)
-		if !ok1 || !ok2 || from > to {
-			return fmt.Errorf("slo %s: answer for %s, which does not lie on whole ticks of %s", s.SLO, s.Span, e.tick)
-		}
-		t.observe(s, ticks{from, to}, e)
-	}
-	return nil
-}
-
-func (e *Engine) ticksAt(at time.Time) (int64, bool) {
-	ms, tick := at.UnixMilli(), e.tick.Milliseconds()
-	return floorDiv(ms, tick), mod(ms, tick) == 0
-}
-
-func (t *tracked) observe(s *Sample, span ticks, e *Engine) {
-	tickMs := e.tick.Milliseconds()
-	if t.head == 0 {
-		t.start(span.to)
-	}
-	if span.to <= t.head-t.grid.horizon {
-		return // before every window
-	}
-	t.head = max(t.head, span.to) // the rows follow as they are put: what lies behind must be known till then
-
-	fresh := t.asked.within(span) == 0 // nothing known: rows without events need no put
-	t.asked = t.asked.cut(span).add(span)
-	t.covered = t.covered.cut(span)
-	for _, c := range s.Covered {
-		from, to := floorDiv(c.From.UnixMilli(), tickMs), floorDiv(c.To.UnixMilli(), tickMs)
-		t.covered = t.covered.add(ticks{max(from, span.from), min(to, span.to)})
-	}
-	if s.Newest.After(t.newest) {
-		t.newest = s.Newest
-	}
-	if span.to == t.head {
-		t.note = s.Note
-	}
-
-	answers := t.fold(s, span, tickMs)
-	touched := span
-	if t.Budgeting.Slices() {
-		touched.from -= int64(t.Budgeting.Slice / t.grid.tick)
-	}
-	for _, key := range t.keys { // spreads reach back, those that go and those that come
-		for _, sp := range t.rows[key].events.spreads {
-			if sp.learned > span.from && sp.learned <= span.to {
-				touched.from = min(touched.from, floorDiv(sp.from, tickMs))
-			}
-		}
-		for _, sp := range answers[key].spreads {
-			touched.from = min(touched.from, floorDiv(sp.from, tickMs))
-		}
-	}
-	e.changed(touched)
-	for _, key := range t.keys {
-		r := t.rows[key]
-		a, ok := answers[key]
-		if !ok && fresh && !t.Budgeting.Slices() {
-			r.events.advance(t.head)
-			continue
-		}
-		for key, h := range r.held {
-			if span.from < h.at {
-				delete(r.held, key) // what it was taken from is revised
-			}
-		}
-		reach := span.from
-		for _, sp := range r.events.spreads {
-			if sp.learned > span.from && sp.learned <= span.to {
-				reach = min(reach, floorDiv(sp.from, tickMs))
-			}
-		}
-		for _, sp := range a.spreads {
-			reach = min(reach, floorDiv(sp.from, tickMs))
-		}
-		seen := t.watches(r, min(reach, touched.from), floorDiv(e.watching, tickMs))
-		before := seen()
-		r.events.put(span.from, span.to, a.entries, a.spreads)
-		if a.lastHit > r.lastHit {
-			r.lastHit = a.lastHit
-		}
-		if t.Budgeting.Slices() {
-			t.slice(r, span, reach, a)
-		}
-		after := seen()
-		r.total += max(0, after.total-before.total)
-		r.bad += max(0, min(after.bad-before.bad, after.total-before.total))
-	}
-}
-
-// watches is how to see what the budget has counted since watching began, before and after an
-// answer that reaches back to a tick. What lies wholly after that moment moves the newest total by
-// just as much. Else both looks are taken from the same old moment: what is put for the time before
-// it moves both ends and leaves the difference alone.
-func (t *tracked) watches(r *row, reach, watching int64) func() counts {
-	if reach >= watching {
-		return func() counts { return r.budget.now }
-	}
-	base := max(watching, t.head-t.grid.horizon)
-	return func() counts { return r.budget.now.minus(r.budget.total(base)) }
-}
-
-// start places an objective in time, at the first answer it gets.
-func (t *tracked) start(head int64) {
-	t.head = head
-	for _, r := range t.rows {
-		r.events.advance(head)
-		r.budget.advance(head)
-	}
-}
-
-func (t *tracked) advance(head int64) {
-	if head <= t.head {
-		return
-	}
-	t.head = head
-	for _, r := range t.rows {
-		r.events.advance(head)
-		r.budget.advance(head)
-	}
-}
-
-// answered is one row's part of an answer.
-type answered struct {
-	entries []entry
-	spreads []spread
-	lastHit int64
-}
-
-// fold brings an answer to the rows: quantised, clamped, groups beyond the limit together.
-func (t *tracked) fold(s *Sample, span ticks, tickMs int64) map[string]answered {
-	out := make(map[string]answered, len(s.Groups))
-	for i := range s.Groups {
-		g := &s.Groups[i]
-		if len(g.Labels) != len(t.GroupBy) {
-			continue
-		}
-		a := t.book(g, span, tickMs)
-		if len(a.entries) == 0 && len(a.spreads) == 0 {
-			continue
-		}
-		labels := g.Labels
-		key := strings.Join(labels, "\xff")
-		if _, known := t.rows[key]; !known && len(labels) > 0 {
-			if _, before := t.folded[key]; before || t.kept() >= t.limit() || isOther(labels) {
-				if !isOther(labels) && len(t.folded) < maxFolded {
-					t.folded[key] = max(t.folded[key], a.lastHit)
-				}
-				labels = t.other()
-				key = t.otherKey()
-			}
-		}
-		t.row(labels)
-		if old, ok := out[key]; ok {
-			a = merge(old, a)
-		}
-		out[key] = a
-	}
-	return out
-}
-
-// book turns a group's increments into entries on whole ticks, in the objective's unit.
-func (t *tracked) book(g *GroupSample, span ticks, tickMs int64) answered {
-	var a answered
-	for _, inc := range g.Increments {
-		tick := -floorDiv(-inc.At.UnixMilli(), tickMs) // the slot that holds it ends here
-		if tick <= span.from || tick > span.to {
-			continue
-		}
-		c := counts{quantise(inc.Total, t.unit), quantise(inc.Bad, t.unit)}
-		if n := len(a.entries); n > 0 && a.entries[n-1].tick == tick {
-			a.entries[n-1].counts = a.entries[n-1].plus(c)
-			continue
-		}
-		a.entries = append(a.entries, entry{tick, c})
-	}
-	if !slices.IsSortedFunc(a.entries, byTick) {
-		slices.SortStableFunc(a.entries, byTick)
-		a = merge(answered{}, a)
-	}
-	kept := a.entries[:0]
-	for _, en := range a.entries {
-		if c := (counts{max(en.total, 0), min(max(en.bad, 0), max(en.total, 0))}); c != en.counts {
-			en.counts = c
-			t.clamped++
-		}
-		if en.counts == (counts{}) {
-			continue
-		}
-		a.lastHit = max(a.lastHit, en.tick)
-		kept = append(kept, en)
-	}
-	a.entries = kept
-	for _, sp := range g.Spreads {
-		learned := -floorDiv(-sp.To.UnixMilli(), tickMs)
-		if learned <= span.from || learned > span.to || !sp.To.After(sp.From) {
-			continue
-		}
-		a.spreads = append(a.spreads, spread{
-			from: sp.From.UnixMilli(), to: sp.To.UnixMilli(), learned: learned,
-			total: sp.Total, bad: sp.Bad, unit: t.unit,
-		})
-		a.lastHit = max(a.lastHit, learned)
-	}
-	t.clampSpreads(a.spreads)
-	return a
-}
-
-// clampSpreads keeps the bad events of a gap within its events, as those of a slot are: an excess
-// must not eat, or make, errors elsewhere.
-func (t *tracked) clampSpreads(spreads []spread) {
-	type gap struct{ from, to int64 }
-	sums := map[gap][2]float64{}
-	for _, s := range spreads {
-		sum := sums[gap{s.from, s.to}]
-		sums[gap{s.from, s.to}] = [2]float64{sum[0] + s.total, sum[1] + s.bad}
-	}
-	for g, sum := range sums {
-		excess := max(0, sum[1]-sum[0]) + min(0, sum[1])
-		if excess == 0 {
-			continue
-		}
-		t.clamped++
-		for i := range spreads {
-			if s := &spreads[i]; s.from == g.from && s.to == g.to {
-				s.bad -= excess
-				break
-			}
-		}
-	}
-}
-
-func byTick(a, b entry) int { return int(a.tick - b.tick) }
-
-// merge adds two answers of one row; entries of one tick become one.
-func merge(a, b answered) answered {
-	all := append(slices.Clone(a.entries), b.entries...)
-	slices.SortStableFunc(all, byTick)
-	out := answered{spreads: append(slices.Clone(a.spreads), b.spreads...), lastHit: max(a.lastHit, b.lastHit)}
-	for _, en := range all {
-		if n := len(out.entries); n > 0 && out.entries[n-1].tick == en.tick {
-			out.entries[n-1].counts = out.entries[n-1].plus(en.counts)
-			continue
-		}
-		out.entries = append(out.entries, en)
-	}
-	return out
-}
-
-func quantise(v, unit float64) int64 {
-	v = math.Round(v * unit)
-	switch {
-	case v >= 1<<62:
-		return 1 << 62
-	case v <= -(1 << 62):
-		return -(1 << 62)
-	case v != v:
-		return 0
-	}
-	return int64(v)
-}
-
 // slice counts the slices that an answer touches, and puts them into the budget: those of its span,
 // and those that its spreads reach back to as far as single ticks are known.
 func (t *tracked) slice(r *row, span ticks, reach int64, a answered) {
-	width := int64(t.Budgeting.Slice / t.grid.tick)
-	first := floorDiv(min(span.from, max(reach, t.head-t.grid.fine+width+1)), width) * width
-	last := floorDiv(min(-floorDiv(-span.to, width)*width, t.head), width) * width
+	width := int64(t.Budgeting.Slice / t.lane.grid.tick)
+	first := floorDiv(min(span.from, max(reach, t.lane.head-t.lane.grid.fine+width+1)), width) * width
+	last := floorDiv(min(-floorDiv(-span.to, width)*width, t.lane.head), width) * width
 	var entries []entry
 	next := 0
 	for end := first + width; end <= last; end += width {
 		slot := ticks{end - width, end}
 		var c counts
-		if slot.from >= span.from && slot.to <= span.to && t.head-slot.from >= t.grid.fine {
+		if slot.from >= span.from && slot.to <= span.to && t.lane.head-slot.from >= t.lane.grid.fine {
 			// Older than the ledger's ticks, but whole in the answer.
 			for next < len(a.entries) && a.entries[next].tick <= slot.from {
 				next++
@@ -525,12 +431,16 @@ func (t *tracked) slice(r *row, span ticks, reach int64, a answered) {
 			c = r.events.total(slot.to).minus(r.events.total(slot.from))
 		}
 		c.bad = min(max(c.bad, 0), c.total)
-		if badness, counted := t.badness(c, t.covered.within(slot)); counted {
+		if badness, counted := t.badness(c, t.history().covered.within(slot)); counted {
 			entries = append(entries, entry{end, counts{sliceUnit, badness}})
 		}
 	}
-	r.budget.put(first, max(last, first), entries, nil)
-	r.budget.advance(t.head)
+	told := r.sliced
+	if told == 0 {
+		told = t.lane.head
+	}
+	r.budget.put(first, max(last, first), told, entries, nil)
+	r.sliced = max(told, last)
 }
 
 // badness is what a slice counts as, in slice units; counted is false for one that is skipped.
@@ -563,10 +473,11 @@ func (e *Engine) Unanswered(name string, span Span) []Span {
 	if t == nil {
 		return nil
 	}
+	e.settleOne(t.history())
 	from, _ := e.ticksAt(span.From)
 	to, _ := e.ticksAt(span.To)
 	var out []Span
-	for _, m := range t.asked.missing(ticks{from, to}) {
+	for _, m := range t.history().asked.missing(ticks{from, to}) {
 		out = append(out, Span{e.timeOf(m.from), e.timeOf(m.to)})
 	}
 	return out
@@ -584,11 +495,11 @@ func (e *Engine) Aligned(name string, span Span) Span {
 	if !onTick {
 		to++
 	}
-	if step := t.grid.step(from, t.head); step > 1 {
+	if step := t.lane.grid.step(from, t.lane.head); step > 1 {
 		from &^= step - 1
 	}
-	if step := t.grid.step(to, t.head); step > 1 {
-		to = min((to+step-1)&^(step-1), t.head)
+	if step := t.lane.grid.step(to, t.lane.head); step > 1 {
+		to = min((to+step-1)&^(step-1), t.lane.head)
 	}
 	return Span{e.timeOf(from), e.timeOf(to)}
 }

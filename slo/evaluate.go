@@ -27,80 +27,153 @@ func compile(o Objective) []compiled {
 // before now minus its delay. A clock that steps back changes nothing: an objective never goes
 // behind what it has seen. The order is that of Set, groups by their labels.
 func (e *Engine) Evaluate(now time.Time) []Status {
-	var out []Status
+	e.Judge(now)
+	out := newSheet(e)
 	for _, t := range e.inOrder {
-		at := e.floor(now.Add(-t.Delay))
-		if t.head == 0 {
-			t.start(at)
-		}
-		t.leap(at)
-		t.advance(at)
-		for _, group := range t.forget() {
-			e.dropped(t.Name, group)
-		}
-		objective := t.Objective
+		objective := &t.Objective
 		for _, key := range t.keys {
-			out = append(out, t.status(&objective, t.rows[key], e))
+			t.status(out.next(t), objective, t.rows[key])
 		}
 		if len(t.keys) == 0 { // grouped, and no group yet: it is there all the same
-			bare := t.status(&objective, &row{events: newLedger(t.grid, t.head), budget: newLedger(t.grid, t.head)}, e)
+			bare := out.next(t)
+			t.status(bare, objective, nil)
 			bare.NoGroup = true
-			out = append(out, bare)
 		}
-		t.judged = t.head
 	}
-	return out
+	for _, l := range e.lanes {
+		l.judged = l.head
+	}
+	for _, t := range e.unjudged {
+		t.fresh = false
+	}
+	e.unjudged = e.unjudged[:0]
+	return out.statuses
+}
+
+// Judge brings every objective to the last whole tick at or before now minus its delay, and works
+// out there what Evaluate tells: the counts of all windows, what is left of the budgets, and which
+// pairs of windows burn above their factors. It costs the same whatever the windows' lengths.
+func (e *Engine) Judge(now time.Time) {
+	e.settle()
+	for i := 0; i < len(e.lanes); i++ {
+		l := e.lanes[i]
+		at := e.floor(now.Add(-l.delay))
+		e.come(l, at)
+	}
+	e.meet()
+	e.forget()
+	for _, l := range e.lanes {
+		for _, b := range l.blocks {
+			if b.plan == bare || len(b.free) == b.rows {
+				continue
+			}
+			if b.wide {
+				judge(b, b.large, b.many)
+			} else {
+				judge(b, b.small, b.few)
+			}
+		}
+	}
+}
+
+// meet has lanes that have caught up be one with the lane of their kind.
+func (e *Engine) meet() {
+	for _, l := range e.lanes {
+		if !l.apart {
+			continue
+		}
+		to := e.laneOf(l.grid, l.delay)
+		if to.head != l.head {
+			continue
+		}
+		for _, t := range e.inOrder {
+			if t.lane == l {
+				t.join(to)
+			}
+		}
+		e.tidy()
+		e.meet()
+		return
+	}
 }
 
 // leap stops where a pair of windows loses its coverage on the way to a tick, so that the state it
 // keeps is taken while its edges are known, however far the way is.
-func (t *tracked) leap(to int64) {
-	newest, ok := t.covered.newest(t.head)
-	if !ok || to <= t.head+1 {
+func (e *Engine) leap(l *lane, to int64) {
+	if l.head == 0 || to <= l.head+1 {
 		return
 	}
-	var stops []int64
-	for _, s := range t.policy {
-		for _, p := range s.Pairs {
-			if stop := newest + max(int64(p.Short/t.grid.tick), 1); stop > t.head && stop < to {
+	stopsOf := func(t *tracked) (stops []int64) {
+		newest, ok := t.history().covered.newest(l.head)
+		if !ok {
+			return nil
+		}
+		for _, p := range t.plan.pairs {
+			if stop := newest + t.plan.windows[p.short].ticks; stop > l.head && stop < to {
 				stops = append(stops, stop)
 			}
 		}
+		return stops
 	}
-	slices.Sort(stops)
-	for _, stop := range slices.Compact(stops) {
-		t.advance(stop)
-		for _, r := range t.rows {
-			for i := range t.policy {
-				t.alert(r, i)
+	type stopping struct {
+		at int64
+		t  *tracked
+	}
+	var stops []stopping
+	for _, t := range e.inOrder {
+		if t.lane == l {
+			for _, at := range stopsOf(t) {
+				stops = append(stops, stopping{at, t})
+			}
+		}
+	}
+	slices.SortStableFunc(stops, func(a, b stopping) int { return int(a.at - b.at) })
+	for _, s := range stops {
+		l.advance(s.at)
+		cover := s.t.history().cover(s.t.plan)
+		for _, r := range s.t.rows {
+			for _, p := range s.t.plan.pairs {
+				s.t.pair(r, p, cover, nil)
 			}
 		}
 	}
 }
 
-// forget lets go of what has left every window: groups one period after their last event, which it
-// names.
-func (t *tracked) forget() (gone []string) {
-	old := t.head - t.grid.horizon
-	t.covered, t.asked = t.covered.forget(old), t.asked.forget(old)
-	period := int64(t.Period.Longest() / t.grid.tick)
-	for i := 0; i < len(t.keys); {
-		r := t.rows[t.keys[i]]
-		r.events.forget()
-		if len(t.GroupBy) > 0 && r.lastHit > 0 && t.head-r.lastHit >= period {
-			gone = append(gone, t.keys[i])
-			delete(t.rows, t.keys[i])
-			t.keys = append(t.keys[:i], t.keys[i+1:]...)
-			continue
-		}
-		i++
+// forget lets go of what has left every window: groups one period after their last event.
+func (e *Engine) forget() {
+	for _, h := range e.histories {
+		old := h.lane.head - h.lane.grid.horizon
+		h.covered, h.asked = h.covered.forget(old), h.asked.forget(old)
 	}
-	for key, last := range t.folded {
-		if t.head-last >= period {
-			delete(t.folded, key)
+	for t := range e.spreading {
+		left := 0
+		for _, r := range t.rows {
+			r.events.forget()
+			left += len(r.events.spreads)
+		}
+		if left == 0 {
+			delete(e.spreading, t)
 		}
 	}
-	return gone
+	for _, t := range e.grouped {
+		head, period := t.lane.head, int64(t.Period.Longest()/e.tick)
+		for i := 0; i < len(t.keys); {
+			r := t.rows[t.keys[i]]
+			if r.lastHit > 0 && head-r.lastHit >= period {
+				e.dropped(r)
+				t.vacate(r)
+				delete(t.rows, t.keys[i])
+				t.keys = append(t.keys[:i], t.keys[i+1:]...)
+				continue
+			}
+			i++
+		}
+		for key, last := range t.folded {
+			if head-last >= period {
+				delete(t.folded, key)
+			}
+		}
+	}
 }
 
 func (t *tracked) unitOfBudget() float64 {
@@ -110,60 +183,128 @@ func (t *tracked) unitOfBudget() float64 {
 	return t.unit
 }
 
-func (t *tracked) status(o *Objective, r *row, e *Engine) Status {
-	s := Status{
-		Objective: o, Labels: r.labels, At: e.timeOf(t.head),
-		EventsTotal: float64(r.total) / t.unitOfBudget(), BadEventsTotal: float64(r.bad) / t.unitOfBudget(),
-		Newest: t.newest, Note: t.note,
+// sheet is the memory of one report: few pieces, however many objectives there are.
+type sheet struct {
+	statuses []Status
+	windows  []Window
+	alerts   []Alert
+	pairs    []PairStatus
+}
+
+func newSheet(e *Engine) *sheet {
+	statuses, windows, alerts, pairs := 0, 0, 0, 0
+	for _, t := range e.inOrder {
+		n := max(len(t.keys), 1)
+		statuses += n
+		windows += n * len(t.plan.windows)
+		alerts += n * len(t.policy)
+		pairs += n * len(t.plan.pairs)
 	}
-	for _, w := range Windows {
-		if w < t.Period.Length {
-			s.Windows = append(s.Windows, t.window(r, FormatDuration(w), w, t.head-int64(w/t.grid.tick)))
+	return &sheet{
+		make([]Status, 0, statuses), make([]Window, windows), make([]Alert, alerts), make([]PairStatus, pairs),
+	}
+}
+
+// next is the place of an objective's next status.
+func (s *sheet) next(t *tracked) *Status {
+	shown := 0
+	for i := range t.plan.windows {
+		if t.plan.windows[i].shown {
+			shown++
 		}
 	}
-	period := t.Period.Span(s.At)
-	whole := t.window(r, t.Period.Key(), t.Period.Length, e.floor(period.From))
-	whole.IsPeriod = true
-	s.Windows = append(s.Windows, whole)
+	s.statuses = append(s.statuses, Status{})
+	st := &s.statuses[len(s.statuses)-1]
+	st.Windows, s.windows = s.windows[:shown:shown], s.windows[shown:]
+	if n := len(t.policy); n > 0 {
+		st.Alerts, s.alerts = s.alerts[:n:n], s.alerts[n:]
+	}
+	for i := range st.Alerts {
+		if n := len(t.policy[i].Pairs); n > 0 {
+			st.Alerts[i].Pairs, s.pairs = s.pairs[:n:n], s.pairs[n:]
+		}
+	}
+	return st
+}
+
+// status fills in what a row says; nil is a group that is not there yet.
+func (t *tracked) status(s *Status, o *Objective, r *row) {
+	e, seat, unit := t.engine, &t.engine.seats[t.place], t.unitOfBudget()
+	s.Objective, s.At, s.Note = o, e.timeOf(t.lane.head), t.note
+	if seat.newest != 0 {
+		s.Newest = time.UnixMilli(seat.newest).UTC()
+	}
+	if r != nil {
+		seen := r.seen()
+		s.Labels, s.EventsTotal, s.BadEventsTotal = r.labels, float64(seen.total)/unit, float64(seen.bad)/unit
+	}
+	cover := t.history().cover(t.plan)
+	shown, all := 0, [maxWindows]Window{}
+	windows := all[:0]
+	for i := range t.plan.windows {
+		w := t.window(r, i, cover)
+		windows = append(windows, w)
+		if t.plan.windows[i].shown {
+			s.Windows[shown] = w
+			shown++
+		}
+	}
+	whole := &s.Windows[shown-1]
 
 	s.Budget = Budget{Allowed: t.Target.Rest().Float() * whole.Total, Spent: whole.Bad, RemainingRatio: 1}
 	if s.Budget.Allowed > 0 {
 		s.Budget.RemainingRatio = 1 - whole.Bad/s.Budget.Allowed
 	}
+	k := 0
 	for i := range t.policy {
-		a := t.alert(r, i)
+		a := &s.Alerts[i]
+		a.Severity = t.policy[i].Name
+		for j := range a.Pairs {
+			a.Pairs[j] = t.pair(r, t.plan.pairs[k], cover, windows)
+			k++
+			status := &a.Pairs[j]
+			a.Firing = a.Firing || status.Firing
+			if status.Ratio.Defined && (!a.BurnRatio.Defined || status.Ratio.Float > a.BurnRatio.Float) {
+				a.BurnRatio = status.Ratio
+			}
+		}
 		if tick := t.began(r, i, a.Firing); a.Firing {
 			a.Since = e.timeOf(tick)
 		}
-		s.Alerts = append(s.Alerts, a)
 	}
-	s.Budget.Exhaustion = t.exhaustion(r, s.Budget.RemainingRatio)
-	return s
+	s.Budget.Exhaustion = t.exhaustion(windows, s.Budget.RemainingRatio)
 }
 
-// window counts (from, head].
-func (t *tracked) window(r *row, key string, length time.Duration, from int64) Window {
-	w := Window{Key: key, Length: length}
-	unit := t.unitOfBudget()
-	c := t.counted(r, from, t.head)
+// maxWindows is for how many windows there is room without asking for memory.
+const maxWindows = 16
+
+// window is what a row counted in a window of its plan.
+func (t *tracked) window(r *row, i int, cover *covering) Window {
+	p := &t.plan.windows[i]
+	w := Window{Key: p.key, Length: p.length, IsPeriod: p.period}
+	c, unit := t.counts(r, i, cover), t.unitOfBudget()
 	w.Total, w.Bad = float64(c.total)/unit, float64(c.bad)/unit
-	if from < t.head {
-		w.Coverage = float64(t.covered.within(ticks{from, t.head})) / float64(t.head-from)
+	if from := cover.from[i]; from < t.lane.head {
+		w.Coverage = float64(cover.ticks[i]) / float64(t.lane.head-from)
 	}
 	w.ErrorRatio, w.BurnRate = t.ratios(c, w.Coverage > 0)
 	return w
 }
 
+// counts are the counts of a window: those of the columns, where they were judged.
+func (t *tracked) counts(r *row, i int, cover *covering) counts {
+	if r == nil {
+		return counts{}
+	}
+	if t.columns() {
+		return r.budget.block.counted(i, r.budget.row)
+	}
+	return t.counted(r, cover.from[i], t.lane.head)
+}
+
 // counted is what the budget counts in (from, to], bad within [0, total].
 func (t *tracked) counted(r *row, from, to int64) counts {
 	return r.budget.count(from, to).clamped()
-}
-
-// clamped has bad within [0, total].
-func (c counts) clamped() counts {
-	c.total = max(c.total, 0)
-	c.bad = min(max(c.bad, 0), c.total)
-	return c
 }
 
 func (t *tracked) ratios(c counts, covered bool) (ratio, burn Value) {
@@ -179,42 +320,25 @@ func (t *tracked) ratios(c counts, covered bool) (ratio, burn Value) {
 	return ratio, burn
 }
 
-func (t *tracked) exhaustion(r *row, remaining float64) Value {
+// exhaustion is MATHS.md, "Budget": of the longest window of an alert that burns faster than the
+// period.
+func (t *tracked) exhaustion(windows []Window, remaining float64) Value {
 	if remaining <= 0 {
 		return Defined(0)
 	}
-	var longest time.Duration
-	var burn float64
-	for _, s := range t.policy {
-		for _, p := range s.Pairs {
-			for _, w := range []time.Duration{p.Long, p.Short} {
-				if w <= longest {
-					continue
-				}
-				if win := t.window(r, "", w, t.head-int64(w/t.grid.tick)); win.BurnRate.Defined && win.BurnRate.Float > 1 {
-					longest, burn = w, win.BurnRate.Float
-				}
+	var longest *Window
+	for _, p := range t.plan.pairs {
+		for _, i := range [2]int{p.long, p.short} {
+			w := &windows[i]
+			if w.BurnRate.Defined && w.BurnRate.Float > 1 && w.Length >= t.engine.tick && (longest == nil || w.Length > longest.Length) {
+				longest = w
 			}
 		}
 	}
-	if longest == 0 {
+	if longest == nil {
 		return Value{}
 	}
-	return Defined(remaining * t.Period.Length.Seconds() / burn)
-}
-
-func (t *tracked) alert(r *row, severity int) Alert {
-	s := &t.policy[severity]
-	a := Alert{Severity: s.Name}
-	for i, p := range s.Pairs {
-		status := t.pair(r, p, pairKey{severity, i}, s.num[i], s.den[i])
-		a.Firing = a.Firing || status.Firing
-		if status.Ratio.Defined && (!a.BurnRatio.Defined || status.Ratio.Float > a.BurnRatio.Float) {
-			a.BurnRatio = status.Ratio
-		}
-		a.Pairs = append(a.Pairs, status)
-	}
-	return a
+	return Defined(remaining * t.Period.Length.Seconds() / longest.BurnRate.Float)
 }
 
 // began notes and says since when a severity fires. Of the ticks that nobody looked at, the counts
@@ -222,15 +346,18 @@ func (t *tracked) alert(r *row, severity int) Alert {
 // for the last hour, and to 0.4 % of its age before.
 func (t *tracked) began(r *row, severity int, firing bool) int64 {
 	if !firing {
-		delete(r.since, severity)
+		if r != nil {
+			delete(r.since, severity)
+		}
 		return 0
 	}
-	first := t.head
-	oldest := max(t.judged, t.head-int64(Day/t.grid.tick))
+	judged := t.judged()
+	first := t.lane.head
+	oldest := max(judged, t.lane.head-int64(Day/t.engine.tick))
 	for first-1 > oldest && t.fired(r, severity, first-1) {
 		first--
 	}
-	if since, ok := r.since[severity]; ok && first-1 <= t.judged {
+	if since, ok := r.since[severity]; ok && first-1 <= judged {
 		return since
 	}
 	if r.since == nil {
@@ -240,12 +367,20 @@ func (t *tracked) began(r *row, severity int, firing bool) int64 {
 	return first
 }
 
+// judged is the newest tick at which somebody looked at the alerts; 0 before the first.
+func (t *tracked) judged() int64 {
+	if t.fresh {
+		return 0
+	}
+	return t.lane.judged
+}
+
 // fired reports whether a severity fired at a tick of the past, as pair would have said it then.
 func (t *tracked) fired(r *row, severity int, at int64) bool {
-	s := &t.policy[severity]
+	s, covered := &t.policy[severity], t.history().covered
 	for i, p := range s.Pairs {
-		long, short := int64(p.Long/t.grid.tick), max(int64(p.Short/t.grid.tick), 1)
-		then, ok := t.covered.newest(at)
+		long, short := int64(p.Long/t.engine.tick), max(int64(p.Short/t.engine.tick), 1)
+		then, ok := covered.newest(at)
 		if then = min(then+short-1, at); !ok || at-then > long {
 			continue
 		}
@@ -259,40 +394,52 @@ func (t *tracked) fired(r *row, severity int, at int64) bool {
 }
 
 // pair is the state of one pair of windows now or, while one of them is without coverage, at the
-// last tick at which both were covered, for at most the long window.
-func (t *tracked) pair(r *row, p Pair, key pairKey, num, den uint64) PairStatus {
-	status := PairStatus{Pair: p}
-	long, short := int64(p.Long/t.grid.tick), max(int64(p.Short/t.grid.tick), 1)
-	at := t.head
-	if t.covered.within(ticks{at - short, at}) == 0 || t.covered.within(ticks{at - long, at}) == 0 {
-		newest, ok := t.covered.newest(t.head)
+// last tick at which both were covered, for at most the long window. windows are those of the plan;
+// nil asks for what a pair without coverage keeps alone.
+func (t *tracked) pair(r *row, p plannedPair, cover *covering, windows []Window) PairStatus {
+	s := &t.policy[p.severity]
+	status := PairStatus{Pair: s.Pairs[p.pair]}
+	num, den := s.num[p.pair], s.den[p.pair]
+	key := pairKey{p.severity, p.pair}
+	var inLong, inShort counts
+	if cover.ticks[p.long] > 0 && cover.ticks[p.short] > 0 {
+		if r != nil && r.held != nil {
+			delete(r.held, key)
+		}
+		if windows == nil {
+			return status
+		}
+		inLong, inShort = t.counts(r, p.long, cover), t.counts(r, p.short, cover)
+	} else {
+		newest, ok := t.history().covered.newest(t.lane.head)
 		if !ok {
 			return status
 		}
 		// The short window still touched the newest covered tick until just before it left.
-		at = min(newest+short-1, t.head)
-		if t.head-at > long {
+		long, short := t.plan.windows[p.long].ticks, t.plan.windows[p.short].ticks
+		at := min(newest+short-1, t.lane.head)
+		if t.lane.head-at > long {
 			return status
 		}
 		status.Held = true
-	}
-	inLong, inShort := t.counted(r, at-long, at), t.counted(r, at-short, at)
-	if !status.Held {
-		delete(r.held, key)
-	} else if h, ok := r.held[key]; ok && h.at == at {
-		inLong, inShort = h.long, h.short // from when the edges were known
-	} else {
-		if r.held == nil {
-			r.held = map[pairKey]held{}
+		if r == nil {
+			// no group yet: it has counted nothing
+		} else if h, ok := r.held[key]; ok && h.at == at {
+			inLong, inShort = h.long, h.short // from when the edges were known
+		} else {
+			inLong, inShort = t.counted(r, at-long, at), t.counted(r, at-short, at)
+			if r.held == nil {
+				r.held = map[pairKey]held{}
+			}
+			r.held[key] = held{at, inLong, inShort}
 		}
-		r.held[key] = held{at, inLong, inShort}
 	}
 	status.Firing = exceeds(inLong.bad, inLong.total, num, den) && exceeds(inShort.bad, inShort.total, num, den)
 	_, burnLong := t.ratios(inLong, true)
 	_, burnShort := t.ratios(inShort, true)
 	ratio := 0.0
-	if f := p.Factor.Float(); f > 0 {
-		ratio = min(burnLong.Float, burnShort.Float) / f
+	if p.factor > 0 {
+		ratio = min(burnLong.Float, burnShort.Float) / p.factor
 	}
 	if status.Firing && !t.guard(inLong, float64(num)/float64(max(den, 1))) {
 		status.Firing = false

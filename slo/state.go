@@ -42,18 +42,12 @@ var (
 // journal is what of an engine's state is not in the store yet.
 type journal struct {
 	pending   map[int]coverage  // by level: changed ticks whose slots are not written
-	rows      map[rowKey]uint32 // numbers given to rows
 	next      uint32
 	unwritten []given
 	saved     map[string]signature
 	gone      []Record // rows and objectives that went
 	swept     int64    // head at which expired slots were last deleted
 	ticked    bool     // the tick is written
-}
-
-type rowKey struct {
-	slo, group string
-	budget     bool // the slices of a row, beside its events
 }
 
 // signature tells whether an objective's record has to be written again.
@@ -115,7 +109,7 @@ func (e *Engine) levels() int {
 // Keeping has the engine note what changes, for Changes. Without it nothing is noted.
 func (e *Engine) Keeping() {
 	if e.journal == nil {
-		e.journal = &journal{pending: map[int]coverage{}, rows: map[rowKey]uint32{}, next: 1, saved: map[string]signature{}}
+		e.journal = &journal{pending: map[int]coverage{}, next: 1, saved: map[string]signature{}}
 	}
 }
 
@@ -127,12 +121,12 @@ func (e *Engine) Changes() (records []Record, done func()) {
 		return nil, func() {}
 	}
 	newest, lag, widest := int64(0), int64(0), e.widest
-	for _, t := range e.inOrder {
-		newest = max(newest, t.head)
+	for _, l := range e.lanes {
+		newest = max(newest, l.head)
 	}
-	for _, t := range e.inOrder {
-		if t.head > 0 {
-			lag = max(lag, newest-t.head)
+	for _, l := range e.lanes {
+		if l.head > 0 {
+			lag = max(lag, newest-l.head)
 		}
 	}
 	if widest == nil {
@@ -184,20 +178,19 @@ func (e *Engine) Changes() (records []Record, done func()) {
 
 // given is a number that a row was given.
 type given struct {
-	rowKey
-	number uint32
+	slo    string
 	labels []string
+	number uint32
+	budget bool // of its slices, beside its events
 }
 
 // dropped forgets the numbers of a row that went: should its group come back, it is another row.
-func (e *Engine) dropped(slo, group string) {
+func (e *Engine) dropped(r *row) {
 	if e.journal == nil {
 		return
 	}
-	for _, budget := range []bool{false, true} {
-		key := rowKey{slo, group, budget}
-		if number, ok := e.journal.rows[key]; ok {
-			delete(e.journal.rows, key)
+	for _, number := range []uint32{r.number, r.slices} {
+		if number != 0 {
 			e.journal.unwritten = slices.DeleteFunc(e.journal.unwritten, func(g given) bool { return g.number == number })
 			e.journal.gone = append(e.journal.gone, Record{rowBucket, binary.BigEndian.AppendUint32(nil, number), nil})
 		}
@@ -207,19 +200,20 @@ func (e *Engine) dropped(slo, group string) {
 // number gives every row that has none a number. Its record is written until it is durable.
 func (e *Engine) number(records *[]Record) []given {
 	j := e.journal
-	give := func(key rowKey, r *row) {
-		if _, ok := j.rows[key]; ok {
+	give := func(t *tracked, r *row, number *uint32, budget bool) {
+		if *number != 0 {
 			return
 		}
-		j.rows[key] = j.next
-		j.unwritten = append(j.unwritten, given{key, j.next, r.labels})
+		*number = j.next
+		j.unwritten = append(j.unwritten, given{t.Name, r.labels, j.next, budget})
 		j.next++
 	}
 	for _, t := range e.inOrder {
 		for _, key := range t.keys {
-			give(rowKey{t.Name, key, false}, t.rows[key])
+			r := t.rows[key]
+			give(t, r, &r.number, false)
 			if t.Budgeting.Slices() {
-				give(rowKey{t.Name, key, true}, t.rows[key])
+				give(t, r, &r.slices, true)
 			}
 		}
 	}
@@ -251,17 +245,17 @@ func (e *Engine) slot(level int, end, width int64) Record {
 	}
 	var cells []cell
 	for _, t := range e.inOrder {
-		if level > int(t.grid.rings) || t.head-(end-width) > t.grid.known(level) {
+		if level > int(t.lane.grid.rings) || t.lane.head-(end-width) > t.lane.grid.known(level) {
 			continue // not known exactly, and so not needed any more
 		}
 		for _, key := range t.keys {
 			r := t.rows[key]
 			if c := r.events.count(end-width, end); c != (counts{}) {
-				cells = append(cells, cell{e.journal.rows[rowKey{t.Name, key, false}], c})
+				cells = append(cells, cell{r.number, c})
 			}
 			if r.budget != r.events {
 				if c := r.budget.count(end-width, end); c != (counts{}) {
-					cells = append(cells, cell{e.journal.rows[rowKey{t.Name, key, true}], c})
+					cells = append(cells, cell{r.slices, c})
 				}
 			}
 		}
@@ -342,23 +336,24 @@ func (t *tracked) shape() string {
 }
 
 func (t *tracked) signature() signature {
+	h0 := t.history()
 	s := signature{shape: t.shape(), rows: len(t.keys), folded: len(t.folded)}
 	h := maphash.Hash{}
 	h.SetSeed(signatureSeed)
 	edge := func(c coverage) {
 		maphash.WriteComparable(&h, len(c))
 		for i, span := range c {
-			if i == 0 && span.from <= t.head-t.grid.horizon+1 {
+			if i == 0 && span.from <= t.lane.head-t.lane.grid.horizon+1 {
 				span.from = 0 // cut off by the horizon, as it will be again
 			}
 			if i == len(c)-1 {
-				span.to -= t.head // it grows with the head
+				span.to -= t.lane.head // it grows with the head
 			}
 			maphash.WriteComparable(&h, span)
 		}
 	}
-	edge(t.covered)
-	edge(t.asked)
+	edge(h0.covered)
+	edge(h0.asked)
 	for _, key := range t.keys {
 		for _, sp := range t.rows[key].events.spreads {
 			maphash.WriteComparable(&h, sp)
@@ -379,10 +374,11 @@ func (t *tracked) signature() signature {
 
 // unjudged is objectiveRecord.Judged.
 func (t *tracked) unjudged() int64 {
-	if t.judged == 0 {
+	judged := t.judged()
+	if judged == 0 {
 		return 0
 	}
-	return 1 + t.head - t.judged
+	return 1 + t.lane.head - judged
 }
 
 var signatureSeed = maphash.MakeSeed()
@@ -394,12 +390,12 @@ func (t *tracked) encode() []byte {
 			out = append(out, [2]int64{s.from, s.to})
 		}
 		if len(c) > 0 {
-			behind = t.head - c[len(c)-1].to
+			behind = t.lane.head - c[len(c)-1].to
 		}
 		return out, behind
 	}
-	r.Covered, r.Behind[0] = spans(t.covered)
-	r.Asked, r.Behind[1] = spans(t.asked)
+	r.Covered, r.Behind[0] = spans(t.history().covered)
+	r.Asked, r.Behind[1] = spans(t.history().asked)
 	for _, key := range t.keys {
 		for _, s := range t.rows[key].events.spreads {
 			r.Spreads = append(r.Spreads, spreadRecord{key, s.from, s.to, s.learned, s.total, s.bad})
@@ -430,18 +426,15 @@ func (e *Engine) encodeCounts() []byte {
 	for _, t := range e.inOrder {
 		out = binary.AppendUvarint(out, uint64(len(t.Name)))
 		out = append(out, t.Name...)
-		out = binary.AppendVarint(out, t.head)
-		newest := int64(0)
-		if !t.newest.IsZero() {
-			newest = t.newest.UnixMilli()
-		}
-		out = binary.AppendVarint(out, newest)
+		out = binary.AppendVarint(out, t.lane.head)
+		out = binary.AppendVarint(out, e.seats[t.place].newest)
 		out = binary.AppendUvarint(out, uint64(len(t.keys)))
 		for _, key := range t.keys {
 			r := t.rows[key]
-			out = binary.AppendUvarint(out, uint64(e.journal.rows[rowKey{t.Name, key, false}]))
-			out = binary.AppendVarint(out, r.total)
-			out = binary.AppendVarint(out, r.bad)
+			out = binary.AppendUvarint(out, uint64(r.number))
+			seen := r.seen()
+			out = binary.AppendVarint(out, seen.total)
+			out = binary.AppendVarint(out, seen.bad)
 			out = binary.AppendVarint(out, r.lastHit)
 		}
 	}
@@ -457,7 +450,7 @@ var ErrOtherTick = errors.New("the state was counted with another tick")
 // yoyu.
 func (e *Engine) Restore(records []Record) error {
 	e.Keeping()
-	in := restoring{engine: e, rows: map[uint32]rowRecord{}, objectives: map[string]objectiveRecord{}, slots: map[slotID][]byte{}, named: map[uint32]*row{}}
+	in := restoring{engine: e, rows: map[uint32]rowRecord{}, objectives: map[string]objectiveRecord{}, slots: map[slotID][]byte{}, named: map[uint32]*row{}, heads: map[*tracked]int64{}, seen: map[*row]counts{}}
 	for _, r := range records {
 		if err := in.read(r); err != nil {
 			return fmt.Errorf("state: %s: %w", DescribeRecord(e.tick, r.Bucket, r.Key), err)
@@ -481,6 +474,8 @@ type restoring struct {
 	slots      map[slotID][]byte
 	named      map[uint32]*row
 	counts     []byte
+	heads      map[*tracked]int64
+	seen       map[*row]counts // since watching began
 }
 
 func (in *restoring) read(r Record) error {
@@ -533,12 +528,11 @@ func (in *restoring) build() error {
 			continue
 		}
 		r := t.row(row.Labels)
-		e.journal.rows[rowKey{row.SLO, r.key, row.Budget}] = number
 		in.named[number] = r
 		if row.Budget {
-			ledgers[number] = r.budget
+			r.slices, ledgers[number] = number, r.budget
 		} else {
-			ledgers[number] = r.events
+			r.number, ledgers[number] = number, r.events
 		}
 	}
 	for name, o := range in.objectives {
@@ -552,33 +546,74 @@ func (in *restoring) build() error {
 	if err := in.restoreCounts(); err != nil {
 		return err
 	}
+	in.place()
 	for name, o := range in.objectives {
 		if t := e.byName[name]; t != nil && slices.Equal(t.GroupBy, o.GroupBy) && t.shape() == o.Shape {
 			t.restore(o)
 			e.journal.saved[name] = t.signature()
 		}
 	}
-	for _, t := range e.inOrder {
-		e.journal.swept = max(e.journal.swept, t.head)
+	for _, l := range e.lanes {
+		e.journal.swept = max(e.journal.swept, l.head)
 		for level := range e.levels() { // slots that were not complete yet
-			width := t.grid.width(level)
-			e.journal.pending[level] = e.journal.pending[level].add(ticks{floorDiv(t.head, width) * width, t.head})
+			width := l.grid.width(level)
+			e.journal.pending[level] = e.journal.pending[level].add(ticks{floorDiv(l.head, width) * width, l.head})
 		}
 	}
-	return in.walk(ledgers)
+	if err := in.walk(ledgers); err != nil {
+		return err
+	}
+	for r, seen := range in.seen {
+		r.since0 = seen.minus(r.budget.now())
+	}
+	e.settle()
+	return nil
+}
+
+// place brings lanes to the heads that their objectives had. Objectives of one lane that had come to
+// different ticks, by an older yoyu or in another lane, part until they meet.
+func (in *restoring) place() {
+	for _, t := range in.engine.inOrder {
+		t.lane.head = max(t.lane.head, in.heads[t])
+	}
+	type parted struct {
+		from *lane
+		head int64
+	}
+	apart := map[parted]*lane{}
+	for _, t := range in.engine.inOrder {
+		head, known := in.heads[t]
+		if !known || head == 0 || head == t.lane.head {
+			continue
+		}
+		p := parted{t.lane, head}
+		if apart[p] == nil {
+			apart[p] = &lane{grid: t.lane.grid, delay: t.lane.delay, apart: true, head: head}
+			in.engine.lanes = append(in.engine.lanes, apart[p])
+		}
+		t.move(apart[p])
+	}
 }
 
 func (t *tracked) restore(o objectiveRecord) {
+	e, h, head := t.engine, t.own(), t.lane.head
 	spans := func(list [][2]int64, behind int64) (c coverage) {
 		for _, s := range list {
 			c = append(c, ticks{s[0], s[1]})
 		}
 		if len(c) > 0 { // it has grown with the head since it was written
-			c[len(c)-1].to = t.head - behind
+			c[len(c)-1].to = head - behind
 		}
 		return c
 	}
-	t.covered, t.asked = spans(o.Covered, o.Behind[0]), spans(o.Asked, o.Behind[1])
+	h.covered, h.asked = spans(o.Covered, o.Behind[0]), spans(o.Asked, o.Behind[1])
+	h.stale()
+	if n := len(h.asked); n > 0 {
+		e.seats[t.place].told = h.asked[n-1].to
+	}
+	if len(o.Spreads) > 0 {
+		e.spreading[t] = true
+	}
 	for _, s := range o.Spreads {
 		if r := t.rows[s.Group]; r != nil {
 			r.events.spreads = append(r.events.spreads, spread{
@@ -587,7 +622,7 @@ func (t *tracked) restore(o objectiveRecord) {
 		}
 	}
 	if o.Judged > 0 {
-		t.judged = t.head + 1 - o.Judged
+		t.lane.judged, t.fresh = head+1-o.Judged, false
 	}
 	for _, f := range o.Firing {
 		if r := t.rows[f.Group]; r != nil {
@@ -639,10 +674,8 @@ func (in *restoring) restoreCounts() error {
 		head, newest := varint(), varint()
 		t := in.engine.byName[name]
 		if t != nil {
-			t.head = head
-			if newest != 0 {
-				t.newest = time.UnixMilli(newest).UTC()
-			}
+			in.heads[t] = head
+			in.engine.seats[t.place].newest = newest
 		}
 		for rows := uvarint(); rows > 0; rows-- {
 			if len(b) == 0 {
@@ -650,7 +683,7 @@ func (in *restoring) restoreCounts() error {
 			}
 			number, total, bad, hit := uint32(uvarint()), varint(), varint(), varint()
 			if r := in.named[number]; r != nil {
-				r.total, r.bad, r.lastHit = total, bad, hit
+				in.seen[r], r.lastHit = counts{total, bad}, hit
 			}
 		}
 	}
@@ -660,22 +693,16 @@ func (in *restoring) restoreCounts() error {
 // walk adds the slots up, from the oldest to the newest, the finest that are kept at each age.
 // Objectives with the same grid and head walk together, so that every slot is read once for them.
 func (in *restoring) walk(ledgers map[uint32]*ledger) error {
-	type party struct {
-		grid grid
-		head int64
-	}
-	parties := map[party]map[uint32]*ledger{}
+	parties := map[*lane]map[uint32]*ledger{}
 	for number, l := range ledgers {
-		t := in.engine.byName[in.rows[number].SLO]
-		l.head = t.head
-		p := party{*t.grid, t.head}
-		if parties[p] == nil {
-			parties[p] = map[uint32]*ledger{}
+		if parties[l.lane] == nil {
+			parties[l.lane] = map[uint32]*ledger{}
 		}
-		parties[p][number] = l
+		parties[l.lane][number] = l
 	}
 	for p, members := range parties {
 		g, head := p.grid, p.head
+		p.looked = head
 		if head == 0 {
 			continue // nothing was ever answered
 		}
@@ -696,10 +723,10 @@ func (in *restoring) walk(ledgers map[uint32]*ledger) error {
 			}
 			for _, l := range members {
 				if fine >= 0 {
-					l.totals[fine] = l.now
+					l.set(fine, l.row, l.now())
 				}
 				if coarse >= 0 {
-					l.totals[coarse] = l.now
+					l.set(coarse, l.row, l.now())
 				}
 			}
 			// Where a coarse slot reaches into the ticks, those are told from its end.
@@ -711,7 +738,7 @@ func (in *restoring) walk(ledgers map[uint32]*ledger) error {
 					return fmt.Errorf("state: %s: %w", DescribeRecord(in.engine.tick, slotBucket, slotKey(0, tick+1)), err)
 				}
 				for number, l := range members {
-					l.totals[mod(tick, g.fine)] = l.now.minus(back[number])
+					l.set(mod(tick, g.fine), l.row, l.now().minus(back[number]))
 				}
 			}
 		}
@@ -723,7 +750,10 @@ func (in *restoring) walk(ledgers map[uint32]*ledger) error {
 func add(cells []byte, members map[uint32]*ledger) error {
 	return eachCell(cells, func(c Cell) {
 		if l := members[c.Row]; l != nil {
-			l.now = l.now.plus(counts{c.Total, c.Bad})
+			if !l.wide && l.now().total+c.Total >= narrowest {
+				l.promote()
+			}
+			l.block.now[l.row] = l.now().plus(counts{c.Total, c.Bad})
 		}
 	})
 }
