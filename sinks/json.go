@@ -37,6 +37,20 @@ type JSONSLO struct {
 	Windows     JSONWindows       `json:"windows"`
 	ErrorBudget JSONBudget        `json:"error_budget"`
 	Alerts      []JSONSeverity    `json:"alerts"`
+
+	BudgetPolicy *JSONStep `json:"budget_policy,omitempty"` // the step in force
+}
+
+// JSONStep is a step of the error budget policy.
+type JSONStep struct {
+	Below  string `json:"below"` // of the budget, in percent: "50%"; "0%" is a spent one
+	Action string `json:"action"`
+	Gate   string `json:"gate"` // open or closed
+}
+
+// NewJSONStep writes a step.
+func NewJSONStep(b slo.BudgetStep) JSONStep {
+	return JSONStep{Below: b.Below.Percent() + "%", Action: b.Action, Gate: GateWord(b.Closed)}
 }
 
 // JSONWindows are the windows of one objective by key, written in their order.
@@ -199,6 +213,10 @@ func newJSONSLO(st *slo.Status) JSONSLO {
 			RemainingRatio: number(st.Budget.RemainingRatio), ExhaustionSeconds: Number(st.Budget.Exhaustion),
 		},
 		Alerts: make([]JSONSeverity, len(st.Alerts)),
+	}
+	if step, ok := st.Step(); ok {
+		now := NewJSONStep(step)
+		out.BudgetPolicy = &now
 	}
 	for i, w := range st.Windows {
 		out.Windows[i] = JSONWindow{

@@ -197,6 +197,27 @@ var (
 		Help:     "Time until the budget is spent at the present burn; 0 when spent, absent while nothing burns faster than the period.",
 		ofStatus: func(p *pen, st *slo.Status) { p.putValue(st.Budget.Exhaustion) },
 	}
+	SLOBudgetPolicy = &Family{
+		Name: "slo_budget_policy_info", Type: Info, Scope: PerGroup, Labels: []string{"action", "below", "gate"},
+		Help: "The step of the error budget policy in force: below says while how much of the budget is left, gate whether /api/v1/gate is open or closed by it. At most one for each budget, absent while none is in force; always 1.",
+		ofStatus: func(p *pen, st *slo.Status) {
+			if len(st.Objective.BudgetPolicy.Steps) == 0 {
+				return
+			}
+			now, ok := st.Step()
+			for _, step := range st.Objective.BudgetPolicy.Steps {
+				v := math.NaN()
+				if ok && step == now {
+					v = 1
+				}
+				if p.blind {
+					p.put(v)
+					continue
+				}
+				p.put(v, Label{"action", step.Action}, Label{"below", step.Below.Percent() + "%"}, Label{"gate", GateWord(step.Closed)})
+			}
+		},
+	}
 	SLOAlertFiring = &Family{
 		Name: "slo_alert_firing", Scope: PerGroup, Labels: []string{"severity"},
 		Help: "1 while any pair of windows of the severity burns above its factor, else 0.",
@@ -305,7 +326,7 @@ var (
 var Families = []*Family{
 	SLOInfo, SLOObjective, SLOPeriod, SLOPeriodStart, SLOPeriodEnd,
 	SLOEvents, SLOBadEvents, SLOErrorRatio, SLOBurnRate, SLOCoverage,
-	SLORemainingRatio, SLOBudgetEvents, SLORemainingEvents, SLOExhaustion,
+	SLORemainingRatio, SLOBudgetEvents, SLORemainingEvents, SLOExhaustion, SLOBudgetPolicy,
 	SLOAlertFiring, SLOAlertBurnRatio, SLOLastSample,
 	VPAInfo, VPACPU, VPAMemory,
 	RequestCPU, RequestMemory, LimitCPU, LimitMemory,
@@ -494,6 +515,14 @@ func (p *pen) putBounds(res rightsizing.Resource) {
 
 // shows reports whether a window is published by the families that show only some.
 func (p *pen) shows(w *slo.Window) bool { return p.all || w.IsPeriod || w.Length == time.Hour }
+
+// GateWord is a gate in a word.
+func GateWord(closed bool) string {
+	if closed {
+		return "closed"
+	}
+	return "open"
+}
 
 // window is the window label: the key, or the one name that every period shares.
 func window(w *slo.Window) string {

@@ -21,7 +21,7 @@ func TestNamesAreFinal(t *testing.T) {
 		slo_period_start_timestamp_seconds slo_period_end_timestamp_seconds
 		slo_events_total slo_bad_events_total slo_error_ratio slo_burn_rate slo_window_coverage_ratio
 		slo_error_budget_remaining_ratio slo_error_budget_events slo_error_budget_remaining_events
-		slo_error_budget_exhaustion_seconds slo_alert_firing slo_alert_burn_ratio
+		slo_error_budget_exhaustion_seconds slo_budget_policy_info slo_alert_firing slo_alert_burn_ratio
 		slo_last_sample_timestamp_seconds
 		vpa_info vpa_recommendation_cpu_cores vpa_recommendation_memory_bytes
 		rightsizing_request_cpu_cores rightsizing_request_memory_bytes

@@ -30,6 +30,7 @@ type explanation struct {
 	Note      string            `json:"note,omitempty"`
 	Windows   []explainedWindow `json:"windows"`
 	Budget    []step            `json:"error_budget"`
+	Policy    explainedPolicy   `json:"budget_policy"`
 	Alerts    []explainedAlert  `json:"alerts"`
 	title     string            // of the text
 	percent   string            // the objective in percent, as it was written
@@ -55,6 +56,20 @@ type explainedWindow struct {
 	Bad      sinks.Number `json:"bad"`
 	Coverage sinks.Number `json:"coverage"`
 	Steps    []step       `json:"steps"`
+}
+
+// explainedPolicy is what is to be done while the budget runs out.
+type explainedPolicy struct {
+	Steps  []explainedStep `json:"steps"`
+	Gate   string          `json:"gate"` // open or closed
+	Cause  slo.GateCause   `json:"cause"`
+	Reason string          `json:"reason"`
+}
+
+// explainedStep is a step of the policy.
+type explainedStep struct {
+	sinks.JSONStep
+	InForce bool `json:"in_force"`
 }
 
 // explainedAlert is one severity: it fires when any pair does.
@@ -186,6 +201,7 @@ func explainStatus(st *slo.Status) explanation {
 		e.Windows = append(e.Windows, explainWindow(st, &st.Windows[i]))
 	}
 	e.Budget = explainBudget(st)
+	e.Policy = explainPolicy(st)
 	for i := range st.Alerts {
 		a := &st.Alerts[i]
 		alert := explainedAlert{Severity: a.Severity, Firing: a.Firing, BurnRatio: sinks.Number(a.BurnRatio), Pairs: []explainedPair{}}
@@ -279,6 +295,16 @@ func explainBudget(st *slo.Status) []step {
 		remaining,
 		left,
 	}
+}
+
+func explainPolicy(st *slo.Status) explainedPolicy {
+	gate := st.Gate()
+	p := explainedPolicy{Steps: []explainedStep{}, Gate: sinks.GateWord(gate.Closed), Cause: gate.Cause, Reason: reasonOf(st, gate)}
+	now, ok := st.Step()
+	for _, step := range st.Objective.BudgetPolicy.Steps {
+		p.Steps = append(p.Steps, explainedStep{sinks.NewJSONStep(step), ok && step == now})
+	}
+	return p
 }
 
 // longestBurning is the longest window of the alerts whose burn rate is above 1; nil without one.
@@ -378,6 +404,18 @@ func (e *explanation) write(out *strings.Builder) {
 	for _, s := range e.Budget {
 		line("  %s", s)
 	}
+	line("\nError budget policy")
+	for _, step := range e.Policy.Steps {
+		text := fmt.Sprintf("  below %s: %s", step.Below, oneLine(step.Action))
+		if step.Gate != sinks.GateWord(false) {
+			text += ", gate " + step.Gate
+		}
+		if step.InForce {
+			text += " (in force)"
+		}
+		line("%s", text)
+	}
+	line("  gate %s: %s", e.Policy.Gate, e.Policy.Reason)
 	if len(e.Alerts) == 0 {
 		line("\nAlerts: none")
 		return

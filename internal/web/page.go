@@ -62,6 +62,7 @@ type budgetRow struct {
 	Coverage  string
 	Firing    string
 	Note      string // why nothing is counted; "" when all is well
+	Policy    string // what the budget policy says now; "" for nothing
 
 	remaining, burning float64 // to order by
 }
@@ -221,6 +222,7 @@ func newBudgetRow(st *slo.Status) budgetRow {
 		}
 		row.Burn = append(row.Burn, cell)
 	}
+	row.Policy = policyOf(st)
 	switch {
 	case st.Note != "":
 		row.Note = oneLine(st.Note)
@@ -231,6 +233,22 @@ func newBudgetRow(st *slo.Status) budgetRow {
 		}
 	}
 	return row
+}
+
+// policyOf is the step of the budget policy in force, and whether the gate is closed.
+func policyOf(st *slo.Status) string {
+	var said []string
+	if step, ok := st.Step(); ok {
+		said = append(said, "Budget policy below "+step.Below.Percent()+"%: "+oneLine(step.Action))
+	}
+	if gate := st.Gate(); gate.Closed && len(st.Objective.BudgetPolicy.Steps) > 0 {
+		said = append(said, "the gate for risky changes is closed")
+		if gate.Cause == slo.GateMissing {
+			said[len(said)-1] += " while data is missing"
+		}
+	}
+	text := strings.Join(said, "; ")
+	return strings.ToUpper(text[:min(1, len(text))]) + text[min(1, len(text)):]
 }
 
 func stateOfBudget(st *slo.Status) state {

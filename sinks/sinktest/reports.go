@@ -20,6 +20,9 @@ func Report() *sinks.Report {
 	availability := Objective("checkout-availability", "checkout", "99.9", slo.RollingPeriod(30*slo.Day))
 	availability.Labels = map[string]string{"team": "payments", "tier": "1"}
 	availability.RunbookURL = "https://runbooks/checkout"
+	availability.BudgetPolicy.Steps = []slo.BudgetStep{
+		{Below: Share("80"), Action: "review risky changes"}, {Below: Share("0"), Action: "feature freeze", Closed: true},
+	}
 
 	latency := Objective("search-latency", "search", "99", slo.CalendarPeriod(slo.Month, nil))
 	latency.GroupBy = []string{"route"}
@@ -105,14 +108,19 @@ func Large(n int) *sinks.Report {
 
 // Objective is one with the workbook policy and exact counting.
 func Objective(name, service, percent string, period slo.Period) *slo.Objective {
-	target, err := slo.ParsePercent(percent)
-	if err != nil {
-		panic(fmt.Sprintf("sinktest: objective %s: %v", name, err))
-	}
 	return &slo.Objective{
-		Name: name, Service: service, Target: target, Period: period, Counting: "exact",
+		Name: name, Service: service, Target: Share(percent), Period: period, Counting: "exact",
 		Policy: slo.Workbook(period),
 	}
+}
+
+// Share is a share in percent.
+func Share(percent string) slo.Share {
+	share, err := slo.ParsePercent(percent)
+	if err != nil {
+		panic(fmt.Sprintf("sinktest: %v", err))
+	}
+	return share
 }
 
 // Counts is what a window of a sample holds.
