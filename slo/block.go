@@ -21,11 +21,11 @@ type block struct {
 	free   []int
 	owners []*ledger
 
-	now     []counts       // C(head)
-	low     []int64        // a total at or before the oldest known tick: what says how much a row holds
-	small   []total[int32] // slot·room + row; nil when wide
-	large   []total[int64]
-	rest    []float64 // 1 − target
+	now   []counts       // C(head)
+	low   []int64        // a total at or before the oldest known tick: what says how much a row holds
+	small []total[int32] // slot·room + row; nil when wide
+	large []total[int64]
+	rest  []float64 // 1 − target
 
 	// Of the newest turn, by window of the plan: window·room + row.
 	few   []total[int32] // counts, bad within [0, total]; nil when wide

@@ -27,7 +27,7 @@ const (
 type Schedule interface {
 	// Within are the stretches that hold a moment of span, whole, ordered and apart.
 	Within(span Span) []Span
-	// String tells two schedules apart.
+	// String shows it to people.
 	String() string
 }
 
@@ -48,6 +48,3 @@ func (o Once) Within(span Span) []Span {
 func (o Once) String() string {
 	return fmt.Sprintf("once (%s, %s]", o.From.UTC().Format(time.RFC3339Nano), o.To.UTC().Format(time.RFC3339Nano))
 }
-
-// ID tells whether a correction is the same as before: another name, effect or time is another.
-func (c Correction) ID() string { return fmt.Sprintf("%s %s %s", c.Name, c.Effect, c.When) }

@@ -242,6 +242,9 @@ func (t *tracked) observe(s *Sample, span ticks) {
 	if span.to <= head-t.lane.grid.horizon {
 		return // before every window
 	}
+	if !t.answers(s, span) {
+		return
+	}
 	h := t.own()
 	fresh := h.asked.within(span) == 0 // nothing known: rows without events need no put
 	h.asked = h.asked.cut(span).add(span)
@@ -303,12 +306,16 @@ func (t *tracked) observe(s *Sample, span ticks) {
 		}
 		if t.Budgeting.Slices() {
 			t.slice(r, span, reach, a)
+		} else if r.taken != nil {
+			f := t.effective(reach, span.to)
+			r.taken.put(span.from, span.to, told, f.take(a.entries), clips(f.spans, a.spreads, tickMs))
 		}
 		after := watched()
 		seen.total += max(0, after.total-before.total)
 		seen.bad += max(0, min(after.bad-before.bad, after.total-before.total))
 		r.since0 = seen.minus(r.budget.now())
 	}
+	t.retold(span)
 }
 
 // watches is how to see what the budget has counted since watching began, before and after an
@@ -462,4 +469,3 @@ func quantise(v, unit float64) int64 {
 	}
 	return int64(v)
 }
-

@@ -41,7 +41,7 @@ var (
 
 // journal is what of an engine's state is not in the store yet.
 type journal struct {
-	pending   map[int]coverage  // by level: changed ticks whose slots are not written
+	pending   map[int]coverage // by level: changed ticks whose slots are not written
 	next      uint32
 	unwritten []given
 	saved     map[string]signature
@@ -182,6 +182,7 @@ type given struct {
 	labels []string
 	number uint32
 	budget bool // of its slices, beside its events
+	taken  bool // of what corrections take out
 }
 
 // dropped forgets the numbers of a row that went: should its group come back, it is another row.
@@ -189,36 +190,46 @@ func (e *Engine) dropped(r *row) {
 	if e.journal == nil {
 		return
 	}
-	for _, number := range []uint32{r.number, r.slices} {
-		if number != 0 {
-			e.journal.unwritten = slices.DeleteFunc(e.journal.unwritten, func(g given) bool { return g.number == number })
-			e.journal.gone = append(e.journal.gone, Record{rowBucket, binary.BigEndian.AppendUint32(nil, number), nil})
-		}
+	for _, number := range []*uint32{&r.number, &r.slices, &r.takenNumber} {
+		e.forgetNumber(number)
 	}
+}
+
+// forgetNumber takes a number of a row back. Cells that go by it mean nothing any more.
+func (e *Engine) forgetNumber(number *uint32) {
+	n := *number
+	if *number = 0; n == 0 || e.journal == nil {
+		return
+	}
+	e.journal.unwritten = slices.DeleteFunc(e.journal.unwritten, func(g given) bool { return g.number == n })
+	e.journal.gone = append(e.journal.gone, Record{rowBucket, binary.BigEndian.AppendUint32(nil, n), nil})
 }
 
 // number gives every row that has none a number. Its record is written until it is durable.
 func (e *Engine) number(records *[]Record) []given {
 	j := e.journal
-	give := func(t *tracked, r *row, number *uint32, budget bool) {
+	give := func(t *tracked, r *row, number *uint32, budget, taken bool) {
 		if *number != 0 {
 			return
 		}
 		*number = j.next
-		j.unwritten = append(j.unwritten, given{t.Name, r.labels, j.next, budget})
+		j.unwritten = append(j.unwritten, given{t.Name, r.labels, j.next, budget, taken})
 		j.next++
 	}
 	for _, t := range e.inOrder {
 		for _, key := range t.keys {
 			r := t.rows[key]
-			give(t, r, &r.number, false)
+			give(t, r, &r.number, false, false)
 			if t.Budgeting.Slices() {
-				give(t, r, &r.slices, true)
+				give(t, r, &r.slices, true, false)
+			}
+			if r.taken != nil {
+				give(t, r, &r.takenNumber, false, true)
 			}
 		}
 	}
 	for _, g := range j.unwritten {
-		text, err := json.Marshal(rowRecord{g.slo, g.labels, g.budget})
+		text, err := json.Marshal(rowRecord{g.slo, g.labels, g.budget, g.taken})
 		if err != nil {
 			panic("slo: row: " + err.Error()) // strings always can be written
 		}
@@ -231,6 +242,7 @@ type rowRecord struct {
 	SLO    string   `json:"slo"`
 	Labels []string `json:"labels,omitempty"`
 	Budget bool     `json:"budget,omitempty"`
+	Taken  bool     `json:"taken,omitempty"`
 }
 
 func slotKey(level int, end int64) []byte {
@@ -256,6 +268,11 @@ func (e *Engine) slot(level int, end, width int64) Record {
 			if r.budget != r.events {
 				if c := r.budget.count(end-width, end); c != (counts{}) {
 					cells = append(cells, cell{r.slices, c})
+				}
+			}
+			if r.taken != nil {
+				if c := r.taken.count(end-width, end); c != (counts{}) {
+					cells = append(cells, cell{r.takenNumber, c})
 				}
 			}
 		}
@@ -302,7 +319,10 @@ type objectiveRecord struct {
 	Folded  map[string]int64 `json:"folded,omitempty"`
 	Held    []heldRecord     `json:"held,omitempty"`
 	Firing  []firingRecord   `json:"firing,omitempty"`
-	Judged  int64            `json:"judged,omitempty"` // 1 + head − tick at which alerts were last looked at; 0 before the first
+	Effects [][3]int64       `json:"effects,omitempty"` // of the corrections: from, to, 1 for good
+	Approx  [][2]int64       `json:"approx,omitempty"`  // taken out in proportion to time
+	Again   [][2]int64       `json:"again,omitempty"`   // to be asked for again
+	Judged  int64            `json:"judged,omitempty"`  // 1 + head − tick at which alerts were last looked at; 0 before the first
 }
 
 // firingRecord is since when a severity fires: that it does is always worked out from counts.
@@ -368,6 +388,15 @@ func (t *tracked) signature() signature {
 		maphash.WriteComparable(&h, sum)
 	}
 	maphash.WriteComparable(&h, t.unjudged())
+	for _, e := range t.effects.spans {
+		maphash.WriteComparable(&h, e)
+	}
+	for _, c := range []coverage{t.approx, t.again} {
+		maphash.WriteComparable(&h, len(c))
+		for _, span := range c {
+			maphash.WriteComparable(&h, span)
+		}
+	}
 	s.spans = h.Sum64()
 	return s
 }
@@ -407,6 +436,15 @@ func (t *tracked) encode() []byte {
 		}
 	}
 	r.Judged = t.unjudged()
+	for _, e := range t.effects.spans {
+		one := [3]int64{e.from, e.to}
+		if e.good {
+			one[2] = 1
+		}
+		r.Effects = append(r.Effects, one)
+	}
+	r.Approx, _ = spans(t.approx)
+	r.Again, _ = spans(t.again)
 	for _, key := range t.keys {
 		for _, severity := range slices.Sorted(maps.Keys(t.rows[key].since)) {
 			r.Firing = append(r.Firing, firingRecord{key, severity, t.rows[key].since[severity]})
@@ -529,7 +567,12 @@ func (in *restoring) build() error {
 		}
 		r := t.row(row.Labels)
 		in.named[number] = r
-		if row.Budget {
+		if row.Taken {
+			if r.taken == nil {
+				r.taken = t.newTaken()
+			}
+			r.takenNumber, ledgers[number] = number, r.taken
+		} else if row.Budget {
 			r.slices, ledgers[number] = number, r.budget
 		} else {
 			r.number, ledgers[number] = number, r.events
@@ -562,6 +605,11 @@ func (in *restoring) build() error {
 	}
 	if err := in.walk(ledgers); err != nil {
 		return err
+	}
+	for name, o := range in.objectives {
+		if t := e.byName[name]; t != nil && slices.Equal(t.GroupBy, o.GroupBy) && t.shape() == o.Shape {
+			t.restoreCorrections(o)
+		}
 	}
 	for r, seen := range in.seen {
 		r.since0 = seen.minus(r.budget.now())
@@ -639,6 +687,29 @@ func (t *tracked) restore(o objectiveRecord) {
 			}
 			r.held[pairKey{h.Severity, h.Pair}] = held{h.At, counts{h.Long[0], h.Long[1]}, counts{h.Short[0], h.Short[1]}}
 		}
+	}
+}
+
+// restoreCorrections brings back what corrections took out, and makes it what they take out now: the
+// configuration may have changed meanwhile.
+func (t *tracked) restoreCorrections(o objectiveRecord) {
+	var old []effective
+	for _, s := range o.Effects {
+		old = append(old, effective{ticks{s[0], s[1]}, s[2] == 1})
+	}
+	for _, s := range o.Approx {
+		t.approx = append(t.approx, ticks{s[0], s[1]})
+	}
+	for _, s := range o.Again {
+		t.again = append(t.again, ticks{s[0], s[1]})
+	}
+	for _, r := range t.rows {
+		if r.taken != nil {
+			r.taken.spreads = clips(old, r.budget.spreads, t.engine.tick.Milliseconds())
+		}
+	}
+	if len(old) > 0 || t.corrected() {
+		t.recorrect(old, t.Corrections)
 	}
 }
 

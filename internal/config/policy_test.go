@@ -35,7 +35,7 @@ func TestCorrections(t *testing.T) {
 	var got []string
 	for _, o := range c.Objectives {
 		for _, one := range o.Corrections {
-			got = append(got, o.Name+": "+one.ID())
+			got = append(got, fmt.Sprintf("%s: %s %s %s", o.Name, one.Name, one.Effect, one.When))
 		}
 	}
 	const (

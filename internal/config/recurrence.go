@@ -25,7 +25,7 @@ type recurrence struct {
 
 var _ slo.Schedule = recurrence{}
 
-// String tells the schedule apart.
+// String shows the rule with what it needs besides.
 func (r recurrence) String() string {
 	from := ""
 	if !r.from.IsZero() {
