@@ -239,7 +239,11 @@ func (t *tracked) recorrect(old []effective, corrections []Correction) {
 // known are the ticks of which a ledger knows the totals, oldest first.
 func (l *lane) known() []int64 {
 	var out []int64
-	l.grid.ticks(l.head-l.grid.horizon, l.head, func(k, _ int64) { out = append(out, k) })
+	l.grid.ticks(l.head-l.grid.horizon, l.head, func(k, _ int64) {
+		if step := l.grid.step(k, l.head); k&(step-1) == 0 { // else it is still there, and not looked at any more
+			out = append(out, k)
+		}
+	})
 	slices.Sort(out)
 	return slices.Compact(out)
 }
@@ -308,7 +312,11 @@ func (t *tracked) ask(changed coverage) {
 		}
 		t.approx, t.again = t.approx.cut(slot), t.again.cut(slot)
 		drop, good := shares(t.effects.spans, slot)
-		if whole := slot.to - slot.from; drop > 0 && drop < whole || good > 0 && good < whole {
+		whole := slot.to - slot.from
+		if drop > 0 && drop < whole || good > 0 && good < whole {
+			if !slices.ContainsFunc(t.keys, func(key string) bool { return t.rows[key].budget.count(slot.from, slot.to) != (counts{}) }) {
+				continue // nothing to take
+			}
 			t.approx, t.again = t.approx.add(slot), t.again.add(slot)
 		}
 	}

@@ -357,6 +357,9 @@ func (t *tracked) shape() string {
 
 func (t *tracked) signature() signature {
 	h0 := t.history()
+	if t.corrected() {
+		t.effective(t.lane.head-t.lane.grid.horizon, t.lane.head)
+	}
 	s := signature{shape: t.shape(), rows: len(t.keys), folded: len(t.folded)}
 	h := maphash.Hash{}
 	h.SetSeed(signatureSeed)
@@ -709,6 +712,7 @@ func (t *tracked) restoreCorrections(o objectiveRecord) {
 		}
 	}
 	if len(old) > 0 || t.corrected() {
+		delete(t.engine.journal.saved, t.Name) // what is in the store may be of other corrections
 		t.recorrect(old, t.Corrections)
 	}
 }
