@@ -218,6 +218,32 @@ var (
 			}
 		},
 	}
+	SLOCorrectionActive = &Family{
+		Name: "slo_correction_active", Scope: PerSLO, Labels: []string{"correction", "effect"},
+		Help: "1 while a correction takes its effect at the moment of the report, else 0.",
+		ofStatus: func(p *pen, st *slo.Status) {
+			p.putCorrections(st, func(c slo.CorrectionStatus) float64 {
+				if c.Active {
+					return 1
+				}
+				return 0
+			})
+		},
+	}
+	SLOCorrectionSeconds = &Family{
+		Name: "slo_correction_seconds", Scope: PerSLO, Labels: []string{"correction", "effect"},
+		Help: "How much of the period so far a correction applies to.",
+		ofStatus: func(p *pen, st *slo.Status) {
+			p.putCorrections(st, func(c slo.CorrectionStatus) float64 { return c.Applied.Seconds() })
+		},
+	}
+	SLOCorrectionApproximate = &Family{
+		Name: "slo_correction_approximate_seconds", Scope: PerSLO, Labels: []string{"correction", "effect"},
+		Help: "How much of slo_correction_seconds was taken in proportion to time, as the source could not be asked again; 0 when it is exact.",
+		ofStatus: func(p *pen, st *slo.Status) {
+			p.putCorrections(st, func(c slo.CorrectionStatus) float64 { return c.Approximate.Seconds() })
+		},
+	}
 	SLOAlertFiring = &Family{
 		Name: "slo_alert_firing", Scope: PerGroup, Labels: []string{"severity"},
 		Help: "1 while any pair of windows of the severity burns above its factor, else 0.",
@@ -327,6 +353,7 @@ var Families = []*Family{
 	SLOInfo, SLOObjective, SLOPeriod, SLOPeriodStart, SLOPeriodEnd,
 	SLOEvents, SLOBadEvents, SLOErrorRatio, SLOBurnRate, SLOCoverage,
 	SLORemainingRatio, SLOBudgetEvents, SLORemainingEvents, SLOExhaustion, SLOBudgetPolicy,
+	SLOCorrectionActive, SLOCorrectionSeconds, SLOCorrectionApproximate,
 	SLOAlertFiring, SLOAlertBurnRatio, SLOLastSample,
 	VPAInfo, VPACPU, VPAMemory,
 	RequestCPU, RequestMemory, LimitCPU, LimitMemory,
@@ -504,6 +531,23 @@ func (p *pen) putTime(t time.Time) {
 		return
 	}
 	p.put(float64(t.UnixMilli()) / 1000)
+}
+
+// putCorrections yields what one number says of every correction of an SLO. A report that does not
+// tell of them has none.
+func (p *pen) putCorrections(st *slo.Status, number func(slo.CorrectionStatus) float64) {
+	for i := range st.Objective.Corrections {
+		v := math.NaN()
+		if i < len(st.Corrections) {
+			v = number(st.Corrections[i])
+		}
+		if p.blind {
+			p.put(v)
+			continue
+		}
+		c := &st.Objective.Corrections[i]
+		p.put(v, Label{"correction", c.Name}, Label{"effect", string(c.Effect)})
+	}
 }
 
 func (p *pen) putBounds(res rightsizing.Resource) {

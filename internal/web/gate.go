@@ -97,6 +97,11 @@ func newBudgetGate(st *slo.Status) jsonBudgetGate {
 		now := sinks.NewJSONStep(step)
 		b.Step = &now
 	}
+	for _, c := range sinks.NewJSONCorrections(st) {
+		if c.ApproximateSeconds > 0 {
+			b.Approx = append(b.Approx, fmt.Sprintf("correction %s: %s of %s in proportion to time", oneLine(c.Name), length(c.ApproximateSeconds), length(c.Seconds)))
+		}
+	}
 	if !st.Newest.IsZero() {
 		b.Newest = utc(st.Newest)
 	}

@@ -138,3 +138,37 @@ func TestBudgetPolicyAsSeries(t *testing.T) {
 		t.Errorf("got\n%s", strings.Join(got, "\n"))
 	}
 }
+
+// What corrections take out of the numbers is said wherever the numbers are, and how exactly.
+func TestCorrectionsAreShown(t *testing.T) {
+	h := face(t, web.Options{}, sinktest.Report())
+	_, page, _ := ask(h, "GET", "/")
+	if want := "Corrected: db-move (drop, 1h, approximate), nightly (good, 10m, now)</td>"; !strings.Contains(page, want) {
+		t.Errorf("no %q on the page", want)
+	}
+	_, body, _ := ask(h, "GET", "/explain?slo=checkout-availability")
+	want := "\nCorrections of 30d: what they take is in no number above or below.\n" +
+		"  db-move (drop): once (2025-12-31T00:00:00Z, 2025-12-31T01:00:00Z], 1h of the period; 4m of it in proportion to time, the source could not be asked again\n" +
+		"  nightly (good): once (2026-01-01T23:50:00Z, 2026-01-02T00:20:00Z], 10m of the period, also now\n" +
+		"  total = events counted − taken out by corrections = 21630000 − 30000 = 21600000\n" +
+		"  bad = bad events counted − taken out by corrections = 6600 − 1200 = 5400\n"
+	if !strings.Contains(body, want) {
+		t.Errorf("no\n%s in\n%s", want, body)
+	}
+	if _, body, _ := ask(h, "GET", "/explain?slo=search-latency"); strings.Contains(body, "Corrections") {
+		t.Errorf("corrections of nobody in\n%s", body)
+	}
+	_, body, _ = ask(h, "GET", "/explain?slo=checkout-availability&format=json")
+	if want := `"corrected":{"corrections":[{"name":"db-move","effect":"drop","active":false,"seconds":3600,"approximate_seconds":240,"when":"once (2025-12-31T00:00:00Z, 2025-12-31T01:00:00Z]"},`; !strings.Contains(body, want) {
+		t.Errorf("no %s in %s", want, body)
+	}
+	_, body, _ = ask(h, "GET", "/api/v1/slos?slo=checkout-availability")
+	if want := `"corrections":[{"name":"db-move","effect":"drop","active":false,"seconds":3600,"approximate_seconds":240},` +
+		`{"name":"nightly","effect":"good","active":true,"seconds":600,"approximate_seconds":0}],"corrected":{"total":30000,"bad":1200}}`; !strings.Contains(body, want) {
+		t.Errorf("no %s in %s", want, body)
+	}
+	_, body, _ = ask(h, "GET", "/api/v1/gate?slo=checkout-availability")
+	if want := `"approximations":["correction db-move: 4m of 1h in proportion to time"]`; !strings.Contains(body, want) {
+		t.Errorf("no %s in %s", want, body)
+	}
+}

@@ -63,6 +63,7 @@ type budgetRow struct {
 	Firing    string
 	Note      string // why nothing is counted; "" when all is well
 	Policy    string // what the budget policy says now; "" for nothing
+	Corrected string // which corrections apply; "" for none
 
 	remaining, burning float64 // to order by
 }
@@ -222,7 +223,7 @@ func newBudgetRow(st *slo.Status) budgetRow {
 		}
 		row.Burn = append(row.Burn, cell)
 	}
-	row.Policy = policyOf(st)
+	row.Policy, row.Corrected = policyOf(st), correctionsOf(st)
 	switch {
 	case st.Note != "":
 		row.Note = oneLine(st.Note)
@@ -249,6 +250,25 @@ func policyOf(st *slo.Status) string {
 	}
 	text := strings.Join(said, "; ")
 	return strings.ToUpper(text[:min(1, len(text))]) + text[min(1, len(text)):]
+}
+
+// correctionsOf names the corrections that apply now or to the period so far.
+func correctionsOf(st *slo.Status) string {
+	var said []string
+	for _, c := range sinks.NewJSONCorrections(st) {
+		text := oneLine(c.Name) + " (" + string(c.Effect) + ", " + length(c.Seconds)
+		if c.Active {
+			text += ", now"
+		}
+		if c.ApproximateSeconds > 0 {
+			text += ", approximate"
+		}
+		said = append(said, text+")")
+	}
+	if len(said) == 0 {
+		return ""
+	}
+	return "Corrected: " + strings.Join(said, ", ")
 }
 
 func stateOfBudget(st *slo.Status) state {

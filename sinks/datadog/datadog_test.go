@@ -81,6 +81,9 @@ func TestTypicalPayload(t *testing.T) {
 // The numbers in the presets' own documentation.
 func TestPresets(t *testing.T) {
 	status := sinktest.Report().SLOs[0]
+	corrected, plain := status, *status.Objective
+	plain.Corrections = nil
+	status.Objective = &plain
 	workload := sinktest.Workload()
 	workload.Containers[0].Memory.Uncapped = slo.Defined(1)
 	for _, c := range []struct {
@@ -92,6 +95,13 @@ func TestPresets(t *testing.T) {
 		s := newSink(t, newIntake(t, key), Config{Metrics: c.preset})
 		if n := s.Count(&sinks.Report{SLOs: []slo.Status{status}}); n != c.slo {
 			t.Errorf("%s: an SLO is %d custom metrics, want %d", c.preset, n, c.slo)
+		}
+		more := 0
+		if c.preset == Full {
+			more = 3 * len(corrected.Corrections)
+		}
+		if n := s.Count(&sinks.Report{SLOs: []slo.Status{corrected}}); n != c.slo+more {
+			t.Errorf("%s: a corrected SLO is %d custom metrics, want %d", c.preset, n, c.slo+more)
 		}
 		one := s.Count(&sinks.Report{Workloads: []rightsizing.Workload{workload}})
 		none := s.Count(&sinks.Report{Workloads: []rightsizing.Workload{{Namespace: "shop", Kind: "Deployment", Name: "checkout", Replicas: 3, VPA: "v"}}})
