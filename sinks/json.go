@@ -37,6 +37,52 @@ type JSONSLO struct {
 	Windows     JSONWindows       `json:"windows"`
 	ErrorBudget JSONBudget        `json:"error_budget"`
 	Alerts      []JSONSeverity    `json:"alerts"`
+
+	BudgetPolicy *JSONStep `json:"budget_policy,omitempty"` // the step in force
+
+	Corrections []JSONCorrection `json:"corrections,omitempty"` // those that apply to the period so far
+	Corrected   *JSONCorrected   `json:"corrected,omitempty"`   // what they take out of it
+}
+
+// JSONCorrection is a correction that applies to the period.
+type JSONCorrection struct {
+	Name               string     `json:"name"`
+	Effect             slo.Effect `json:"effect"` // drop or good
+	Active             bool       `json:"active"` // now
+	Seconds            float64    `json:"seconds"`
+	ApproximateSeconds float64    `json:"approximate_seconds"` // of Seconds, taken in proportion to time
+}
+
+// JSONCorrected is what corrections take out of the period.
+type JSONCorrected struct {
+	Total Number `json:"total"`
+	Bad   Number `json:"bad"`
+}
+
+// NewJSONCorrections are the corrections that apply to the period of a status.
+func NewJSONCorrections(st *slo.Status) []JSONCorrection {
+	var out []JSONCorrection
+	for i, c := range st.Corrections {
+		if c.Applied > 0 {
+			out = append(out, JSONCorrection{
+				Name: st.Objective.Corrections[i].Name, Effect: st.Objective.Corrections[i].Effect, Active: c.Active,
+				Seconds: c.Applied.Seconds(), ApproximateSeconds: c.Approximate.Seconds(),
+			})
+		}
+	}
+	return out
+}
+
+// JSONStep is a step of the error budget policy.
+type JSONStep struct {
+	Below  string `json:"below"` // of the budget, in percent: "50%"; "0%" is a spent one
+	Action string `json:"action"`
+	Gate   string `json:"gate"` // open or closed
+}
+
+// NewJSONStep writes a step.
+func NewJSONStep(b slo.BudgetStep) JSONStep {
+	return JSONStep{Below: b.Below.Percent() + "%", Action: b.Action, Gate: GateWord(b.Closed)}
 }
 
 // JSONWindows are the windows of one objective by key, written in their order.
@@ -199,6 +245,13 @@ func newJSONSLO(st *slo.Status) JSONSLO {
 			RemainingRatio: number(st.Budget.RemainingRatio), ExhaustionSeconds: Number(st.Budget.Exhaustion),
 		},
 		Alerts: make([]JSONSeverity, len(st.Alerts)),
+	}
+	if step, ok := st.Step(); ok {
+		now := NewJSONStep(step)
+		out.BudgetPolicy = &now
+	}
+	if out.Corrections = NewJSONCorrections(st); len(out.Corrections) > 0 {
+		out.Corrected = &JSONCorrected{number(st.TakenTotal), number(st.TakenBad)}
 	}
 	for i, w := range st.Windows {
 		out.Windows[i] = JSONWindow{

@@ -69,6 +69,8 @@ type objectiveShape struct {
 	period                              slo.Period
 	groupBy                             []string
 	labels                              map[string]string
+	steps                               []slo.BudgetStep
+	corrections                         []slo.Correction
 }
 
 type statusShape struct {
@@ -134,13 +136,17 @@ func (s *Shape) Fits(r *Report) bool {
 func shapeOf(o *slo.Objective) objectiveShape {
 	return objectiveShape{
 		name: o.Name, service: o.Service, runbookURL: o.RunbookURL, counting: o.Counting,
-		period: o.Period, groupBy: o.GroupBy, labels: o.Labels,
+		period: o.Period, groupBy: o.GroupBy, labels: o.Labels, steps: o.BudgetPolicy.Steps,
+		corrections: o.Corrections,
 	}
 }
 
 func (s *objectiveShape) fits(o *slo.Objective) bool {
 	return o.Name == s.name && o.Service == s.service && o.RunbookURL == s.runbookURL && o.Counting == s.counting &&
-		o.Period == s.period && slices.Equal(o.GroupBy, s.groupBy) && sameMap(o.Labels, s.labels)
+		o.Period == s.period && slices.Equal(o.GroupBy, s.groupBy) && sameMap(o.Labels, s.labels) &&
+		slices.Equal(o.BudgetPolicy.Steps, s.steps) && slices.EqualFunc(o.Corrections, s.corrections, func(a, b slo.Correction) bool {
+		return a.Name == b.Name && a.Effect == b.Effect // the schedule makes no label
+	})
 }
 
 // sameMap is quick where the map is the very same, as it is from one tick to the next.

@@ -142,7 +142,7 @@ func leavesOf(r *sinks.Report) []leaf {
 		case slo.Value:
 			add(true, func() { v.Set(reflect.ValueOf(slo.Value{Defined: !v.Interface().(slo.Value).Defined, Float: 5})) })
 			return
-		case slo.Policy, slo.Budgeting, slo.Pair, *time.Location:
+		case slo.Policy, slo.Budgeting, slo.Pair, slo.Once, *time.Location:
 			return
 		}
 		switch v.Kind() {

@@ -208,6 +208,53 @@ var (
 		Help:     "Time until the budget is spent at the present burn; 0 when spent, absent while nothing burns faster than the period.",
 		ofStatus: func(p *pen, st *slo.Status) { p.putValue(st.Budget.Exhaustion) },
 	}
+	SLOBudgetPolicy = &Family{
+		Name: "slo_budget_policy_info", Type: Info, Scope: PerGroup, Labels: []string{"action", "below", "gate"},
+		Help: "The step of the error budget policy in force: below says while how much of the budget is left, gate whether /api/v1/gate is open or closed by it. At most one for each budget, absent while none is in force; always 1.",
+		ofStatus: func(p *pen, st *slo.Status) {
+			if len(st.Objective.BudgetPolicy.Steps) == 0 {
+				return
+			}
+			now, ok := st.Step()
+			for _, step := range st.Objective.BudgetPolicy.Steps {
+				v := math.NaN()
+				if ok && step == now {
+					v = 1
+				}
+				if p.blind {
+					p.put(v)
+					continue
+				}
+				p.put(v, Label{"action", step.Action}, Label{"below", step.Below.Percent() + "%"}, Label{"gate", GateWord(step.Closed)})
+			}
+		},
+	}
+	SLOCorrectionActive = &Family{
+		Name: "slo_correction_active", Scope: PerSLO, Labels: []string{"correction", "effect"},
+		Help: "1 while a correction takes its effect at the moment of the report, else 0.",
+		ofStatus: func(p *pen, st *slo.Status) {
+			p.putCorrections(st, func(c slo.CorrectionStatus) float64 {
+				if c.Active {
+					return 1
+				}
+				return 0
+			})
+		},
+	}
+	SLOCorrectionSeconds = &Family{
+		Name: "slo_correction_seconds", Scope: PerSLO, Labels: []string{"correction", "effect"},
+		Help: "How much of the period so far a correction applies to.",
+		ofStatus: func(p *pen, st *slo.Status) {
+			p.putCorrections(st, func(c slo.CorrectionStatus) float64 { return c.Applied.Seconds() })
+		},
+	}
+	SLOCorrectionApproximate = &Family{
+		Name: "slo_correction_approximate_seconds", Scope: PerSLO, Labels: []string{"correction", "effect"},
+		Help: "How much of slo_correction_seconds was taken in proportion to time, as the source could not be asked again; 0 when it is exact.",
+		ofStatus: func(p *pen, st *slo.Status) {
+			p.putCorrections(st, func(c slo.CorrectionStatus) float64 { return c.Approximate.Seconds() })
+		},
+	}
 	SLOAlertFiring = &Family{
 		Name: "slo_alert_firing", Scope: PerGroup, Labels: []string{"severity"},
 		Help: "1 while any pair of windows of the severity burns above its factor, else 0.",
@@ -316,7 +363,8 @@ var (
 var Families = []*Family{
 	SLOInfo, SLOObjective, SLOPeriod, SLOPeriodStart, SLOPeriodEnd,
 	SLOEvents, SLOBadEvents, SLOErrorRatio, SLOBurnRate, SLOCoverage,
-	SLORemainingRatio, SLOBudgetEvents, SLORemainingEvents, SLOExhaustion,
+	SLORemainingRatio, SLOBudgetEvents, SLORemainingEvents, SLOExhaustion, SLOBudgetPolicy,
+	SLOCorrectionActive, SLOCorrectionSeconds, SLOCorrectionApproximate,
 	SLOAlertFiring, SLOAlertBurnRatio, SLOLastSample,
 	VPAInfo, VPACPU, VPAMemory,
 	RequestCPU, RequestMemory, LimitCPU, LimitMemory,
@@ -498,6 +546,23 @@ func (p *pen) putTime(t time.Time) {
 	p.put(float64(t.UnixMilli()) / 1000)
 }
 
+// putCorrections yields what one number says of every correction of an SLO. A report that does not
+// tell of them has none.
+func (p *pen) putCorrections(st *slo.Status, number func(slo.CorrectionStatus) float64) {
+	for i := range st.Objective.Corrections {
+		v := math.NaN()
+		if i < len(st.Corrections) {
+			v = number(st.Corrections[i])
+		}
+		if p.blind {
+			p.put(v)
+			continue
+		}
+		c := &st.Objective.Corrections[i]
+		p.put(v, Label{"correction", c.Name}, Label{"effect", string(c.Effect)})
+	}
+}
+
 func (p *pen) putBounds(res rightsizing.Resource) {
 	p.putValue(res.Target, Label{"bound", "target"})
 	p.putValue(res.Lower, Label{"bound", "lower"})
@@ -515,6 +580,14 @@ func (p *pen) shows(w *slo.Window) bool {
 
 // chose reports whether a window is among those that were asked for by name.
 func (p *pen) chose(w *slo.Window) bool { return slices.Contains(p.windows, window(w)) }
+
+// GateWord is a gate in a word.
+func GateWord(closed bool) string {
+	if closed {
+		return "closed"
+	}
+	return "open"
+}
 
 // window is the window label: the key, or the one name that every period shares.
 func window(w *slo.Window) string {

@@ -52,6 +52,10 @@ type tracked struct {
 	clamped int64
 	policy  []compiled
 	fresh   bool // its alerts were not looked at yet
+
+	effects effects  // of the corrections
+	approx  coverage // ticks of which corrections took their part in proportion to time
+	again   coverage // those of them to be asked for again
 }
 
 // seat is what an answer of the common kind needs of an objective, in one cache line.
@@ -72,11 +76,14 @@ type row struct {
 	labels  []string
 	events  *ledger // what the source counted
 	budget  *ledger // what the budget counts: events, or slices made of them
+	taken   *ledger // what corrections take out of the budget; nil without any
 	since0  counts  // what the budget has counted since watching, less budget.now: it moves with it
 	lastHit int64   // tick of the last event of a group; 0 before the first
 	sliced  int64   // newest tick at which a slice was booked; 0 is not known
 	number  uint32  // on disk: of events, and
 	slices  uint32  // of slices; 0 when there is none yet
+
+	takenNumber uint32 // of what is taken out
 
 	held  map[pairKey]held // pairs that keep their state while a window is without coverage
 	since map[int]int64    // by severity: first tick of the run in which it fires
@@ -182,6 +189,9 @@ func (t *tracked) vacate(r *row) {
 		r.budget.release(r.budget.row)
 	}
 	r.events.release(r.events.row)
+	if r.taken != nil {
+		r.taken.release(r.taken.row)
+	}
 }
 
 // tidy lets go of lanes, blocks and histories that nobody uses.
@@ -228,6 +238,9 @@ func unitOf(o Objective) float64 {
 func (t *tracked) configure(o Objective, empty map[*lane]*history) {
 	e := t.engine
 	alike := t.Target == o.Target && reflect.DeepEqual(t.Policy, o.Policy) // it does not notice
+	if t.lane != nil && (t.corrected() || len(o.Corrections) > 0) {
+		t.recorrect(t.effective(t.lane.head-t.lane.grid.horizon, t.lane.head).spans, o.Corrections)
+	}
 	t.Objective = o
 	horizon := max(o.Period.Longest(), 3*Day)
 	for _, s := range o.Policy.Severities {
@@ -268,10 +281,7 @@ func (t *tracked) configure(o Objective, empty map[*lane]*history) {
 		if !alike {
 			r.held, r.since = nil, nil // another policy has other pairs
 		}
-		t.settle(r.events)
-		if r.budget != r.events {
-			t.settle(r.budget)
-		}
+		t.settleRow(r)
 	}
 	if len(o.GroupBy) == 0 {
 		t.row(nil)
@@ -304,10 +314,7 @@ func (t *tracked) move(to *lane) {
 	h.stale()
 	t.engine.unbase()
 	for _, r := range t.rows {
-		t.settle(r.events)
-		if r.budget != r.events {
-			t.settle(r.budget)
-		}
+		t.settleRow(r)
 	}
 	t.seated()
 }
@@ -316,7 +323,18 @@ func (t *tracked) move(to *lane) {
 var bare = &plan{}
 
 // columns reports whether the status of an objective can be read from the columns of its block.
-func (t *tracked) columns() bool { return !t.Budgeting.Slices() }
+func (t *tracked) columns() bool { return !t.Budgeting.Slices() && !t.corrected() }
+
+// settleRow brings the ledgers of a row to blocks of the objective's lane and plan.
+func (t *tracked) settleRow(r *row) {
+	t.settle(r.events)
+	if r.budget != r.events {
+		t.settle(r.budget)
+	}
+	if r.taken != nil {
+		t.settle(r.taken)
+	}
+}
 
 // settle brings a ledger to a block of the objective's lane and plan.
 func (t *tracked) settle(l *ledger) {
@@ -360,6 +378,9 @@ func (t *tracked) row(labels []string) *row {
 	r.budget = r.events
 	if t.Budgeting.Slices() {
 		r.budget = t.newLedger()
+	}
+	if t.corrected() {
+		r.taken = t.newTaken()
 	}
 	t.rows[key] = r
 	if j := t.engine.journal; j != nil {
@@ -449,6 +470,9 @@ func (t *tracked) slice(r *row, span ticks, reach int64, a answered) {
 		told = t.lane.head
 	}
 	r.budget.put(first, max(last, first), told, entries, nil)
+	if r.taken != nil {
+		r.taken.put(first, max(last, first), told, t.effective(first, last).take(entries), nil)
+	}
 	r.sliced = max(told, last)
 }
 
@@ -475,8 +499,9 @@ func (t *tracked) badness(c counts, covered int64) (bad int64, counted bool) {
 	return 0, true
 }
 
-// Unanswered are the parts of a span that no answer has covered yet, oldest first, on whole
-// ticks: what is still to be asked of an objective's source. The span is cut to the horizon.
+// Unanswered are the parts of a span that no answer has covered yet, or that are to be asked for
+// again since corrections changed, oldest first, on whole ticks: what is still to be asked of an
+// objective's source.
 func (e *Engine) Unanswered(name string, span Span) []Span {
 	t := e.byName[name]
 	if t == nil {
@@ -488,6 +513,14 @@ func (e *Engine) Unanswered(name string, span Span) []Span {
 	var out []Span
 	for _, m := range t.history().asked.missing(ticks{from, to}) {
 		out = append(out, Span{e.timeOf(m.from), e.timeOf(m.to)})
+	}
+	if len(t.again) > 0 { // apart from the others: an answer to both could be refused for one
+		for _, m := range t.again {
+			if part := (ticks{max(m.from, from), min(m.to, to)}); part.from < part.to {
+				out = append(out, Span{e.timeOf(part.from), e.timeOf(part.to)})
+			}
+		}
+		slices.SortStableFunc(out, func(a, b Span) int { return a.From.Compare(b.From) })
 	}
 	return out
 }

@@ -30,14 +30,16 @@ func (e *Engine) Evaluate(now time.Time) []Status {
 	e.Judge(now)
 	out := newSheet(e)
 	for _, t := range e.inOrder {
-		objective := &t.Objective
+		objective, corrections := &t.Objective, t.corrections()
 		for _, key := range t.keys {
-			t.status(out.next(t), objective, t.rows[key])
+			st := out.next(t)
+			t.status(st, objective, t.rows[key])
+			st.Corrections = corrections
 		}
 		if len(t.keys) == 0 { // grouped, and no group yet: it is there all the same
 			bare := out.next(t)
 			t.status(bare, objective, nil)
-			bare.NoGroup = true
+			bare.NoGroup, bare.Corrections = true, corrections
 		}
 	}
 	for _, l := range e.lanes {
@@ -151,10 +153,19 @@ func (e *Engine) forget() {
 		for _, r := range t.rows {
 			r.events.forget()
 			left += len(r.events.spreads)
+			if r.taken != nil {
+				r.taken.forget()
+			}
 		}
 		e.touch(t)
 		if left == 0 {
 			delete(e.spreading, t)
+		}
+	}
+	for _, t := range e.inOrder {
+		if len(t.approx) > 0 {
+			old := t.lane.head - t.lane.grid.horizon
+			t.approx, t.again = t.approx.expire(old), t.again.expire(old)
 		}
 	}
 	for _, t := range e.grouped {
@@ -255,6 +266,11 @@ func (t *tracked) status(s *Status, o *Objective, r *row) {
 		}
 	}
 	whole := &s.Windows[shown-1]
+	if r != nil && r.taken != nil {
+		i := slices.IndexFunc(t.plan.windows, func(w planned) bool { return w.period })
+		c := r.taken.count(cover.from[i], t.lane.head)
+		s.TakenTotal, s.TakenBad = float64(c.total)/unit, float64(c.bad)/unit
+	}
 
 	s.Budget = Budget{Allowed: t.Target.Rest().Float() * whole.Total, Spent: whole.Bad, RemainingRatio: 1}
 	if s.Budget.Allowed > 0 {
@@ -307,9 +323,14 @@ func (t *tracked) counts(r *row, i int, cover *covering) counts {
 	return t.counted(r, cover.from[i], t.lane.head)
 }
 
-// counted is what the budget counts in (from, to], bad within [0, total].
+// counted is what the budget counts in (from, to], less what corrections take out of it, bad within
+// [0, total].
 func (t *tracked) counted(r *row, from, to int64) counts {
-	return r.budget.count(from, to).clamped()
+	c := r.budget.count(from, to)
+	if r.taken != nil {
+		c = c.minus(r.taken.count(from, to))
+	}
+	return c.clamped()
 }
 
 func (t *tracked) ratios(c counts, covered bool) (ratio, burn Value) {

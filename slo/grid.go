@@ -49,14 +49,16 @@ func (g *grid) coarse(k int64) int64 {
 }
 
 // step is the distance between known ticks around tick k when the newest is head: 1 in the fine
-// ring, else the smallest power of two whose multiples are all still there.
+// ring, else the smallest power of two whose multiples are all still there. It changes between
+// blocks of twice its length only, so that every known tick ends a slot that begins at the one
+// before it: a state that is restored slot by slot knows them all.
 func (g *grid) step(k, head int64) int64 {
 	if head-k < g.fine {
 		return 1
 	}
 	for j := int64(0); j < g.rings-1; j++ {
 		step := int64(1) << (g.base + uint(j))
-		if head-k&^(step-1) < (perRing-1)*2*step {
+		if head-k&^(2*step-1) < (perRing-1)*2*step {
 			return step
 		}
 	}

@@ -34,11 +34,14 @@ type spread struct {
 	total    float64
 	bad      float64
 	unit     float64
+	clip     *clip // the parts that count; nil: all of it
 }
 
 // at is how much of the spread has happened at tick-time ms: whole events only, all at its end.
 func (s *spread) at(ms int64) counts {
 	switch {
+	case s.clip != nil:
+		return s.clip.at(*s, ms)
 	case ms <= s.from:
 		return counts{}
 	case ms >= s.to:

@@ -4,20 +4,22 @@ import "time"
 
 // Objective is one service level objective, checked and expanded: plain values, no text to parse.
 type Objective struct {
-	Name       string            // unique in a configuration
-	Service    string            // the service it belongs to
-	Target     Share             // promised share of good events, 0 < Target < 1
-	Period     Period            // compliance period
-	GroupBy    []string          // labels with one budget per combination; nil for one budget
-	GroupLimit int               // groups kept apart; later ones fold into OtherGroup. 0: no limit
-	Labels     map[string]string // team, tier …: go to slo_info, never to the series
-	RunbookURL string
-	Counting   string        // "exact"; "pushdown" where the server takes increases; "expression" where it evaluates one
-	Delay      time.Duration // how far behind the clock its source's answers are complete
-	Fractional bool          // counts may be fractional by nature (promql, pushdown, native histograms)
-	ReadyRatio bool          // counts are ready-made ratios: one a tick, kept to nine digits
-	Budgeting  Budgeting     // what an event of the budget is
-	Policy     Policy        // alerts, already scaled to the period
+	Name         string            // unique in a configuration
+	Service      string            // the service it belongs to
+	Target       Share             // promised share of good events, 0 < Target < 1
+	Period       Period            // compliance period
+	GroupBy      []string          // labels with one budget per combination; nil for one budget
+	GroupLimit   int               // groups kept apart; later ones fold into OtherGroup. 0: no limit
+	Labels       map[string]string // team, tier …: go to slo_info, never to the series
+	RunbookURL   string
+	Counting     string        // "exact"; "pushdown" where the server takes increases; "expression" where it evaluates one
+	Delay        time.Duration // how far behind the clock its source's answers are complete
+	Fractional   bool          // counts may be fractional by nature (promql, pushdown, native histograms)
+	ReadyRatio   bool          // counts are ready-made ratios: one a tick, kept to nine digits
+	Budgeting    Budgeting     // what an event of the budget is
+	Policy       Policy        // alerts, already scaled to the period
+	Corrections  []Correction
+	BudgetPolicy BudgetPolicy // what to do while the error budget runs out
 }
 
 // OtherGroup is the value of every group_by label of the group that holds what came after the

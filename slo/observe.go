@@ -252,6 +252,9 @@ func (t *tracked) observe(s *Sample, span ticks) {
 	if span.to <= head-t.lane.grid.horizon {
 		return // before every window
 	}
+	if !t.answers(s, span) {
+		return
+	}
 	h := t.own()
 	fresh := h.asked.within(span) == 0 // nothing known: rows without events need no put
 	h.asked = h.asked.cut(span).add(span)
@@ -315,6 +318,9 @@ func (t *tracked) observe(s *Sample, span ticks) {
 		}
 		if t.Budgeting.Slices() {
 			t.slice(r, span, reach, a)
+		} else if r.taken != nil {
+			f := t.effective(reach, span.to)
+			r.taken.put(span.from, span.to, told, f.take(a.entries), clips(f.spans, a.spreads, tickMs))
 		}
 		after := watched()
 		seen.total += max(0, after.total-before.total)
@@ -325,6 +331,7 @@ func (t *tracked) observe(s *Sample, span ticks) {
 			e.moved(r)
 		}
 	}
+	t.retold(span)
 }
 
 // moved notes that a row's counters have moved otherwise than its counts.

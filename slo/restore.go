@@ -113,11 +113,19 @@ func (in *restoring) build() error {
 		}
 		r := t.row(row.Labels)
 		in.named[number] = r
-		if row.Budget {
+		switch {
+		case row.Taken:
+			if r.taken == nil {
+				r.taken = t.newTaken()
+			}
+			r.takenNumber = number
+			r.taken.name(number)
+			ledgers = append(ledgers, r.taken)
+		case row.Budget:
 			r.slices = number
 			r.budget.name(number)
 			ledgers = append(ledgers, r.budget)
-		} else {
+		default:
 			r.number = number
 			r.events.name(number)
 			ledgers = append(ledgers, r.events)
@@ -157,6 +165,11 @@ func (in *restoring) build() error {
 	if err := in.walk(ledgers); err != nil {
 		return err
 	}
+	for name, o := range in.objectives {
+		if t := e.byName[name]; t != nil && slices.Equal(t.GroupBy, o.GroupBy) && t.shape() == o.Shape {
+			t.restoreCorrections(o)
+		}
+	}
 	for r, seen := range in.seen {
 		r.lastHit = seen.lastHit
 		l, head := r.budget, r.budget.lane.head
@@ -175,7 +188,7 @@ func (in *restoring) build() error {
 	}
 	for name, o := range in.objectives {
 		if t := e.byName[name]; t != nil && o.Shape == t.shape() && slices.Equal(t.GroupBy, o.GroupBy) {
-			if o.Behind == nil {
+			if o.Behind == nil && len(o.Effects) == 0 && !t.corrected() {
 				e.journal.saved[name] = t.signature()
 			}
 		}
@@ -274,6 +287,29 @@ func (t *tracked) restore(o objectiveRecord, judged int64, like *history) *histo
 		}
 	}
 	return h
+}
+
+// restoreCorrections brings back what corrections took out, and makes it what they take out now: the
+// configuration may have changed meanwhile.
+func (t *tracked) restoreCorrections(o objectiveRecord) {
+	var old []effective
+	for _, s := range o.Effects {
+		old = append(old, effective{ticks{s[0], s[1]}, s[2] == 1})
+	}
+	for _, s := range o.Approx {
+		t.approx = append(t.approx, ticks{s[0], s[1]})
+	}
+	for _, s := range o.Again {
+		t.again = append(t.again, ticks{s[0], s[1]})
+	}
+	for _, r := range t.rows {
+		if r.taken != nil {
+			r.taken.spreads = clips(old, r.budget.spreads, t.engine.tick.Milliseconds())
+		}
+	}
+	if len(old) > 0 || t.corrected() {
+		t.recorrect(old, t.Corrections)
+	}
 }
 
 // reader reads varints; what is cut short is zero and broken.

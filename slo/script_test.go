@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -22,6 +23,9 @@ import (
 //	load 30s 1/100x120 0/50    every 30 s: 1 bad of 100, 120 times; then 0 of 50
 //	silent 10m                 answered: no events
 //	down 10m                   not answered
+//	correct drop -1h 30m       takes what was from an hour ago until half an hour from now out of the
+//	                           SLO, or (good) its bad events; correct none: no corrections any more
+//	again                      asks the source once more for all that is still to be asked for
 //	eval                       at the present moment:
 //	  burn_rate 5m 15            undefined is written –
 //	  alert page firing          firing, quiet or held
@@ -63,6 +67,8 @@ type script struct {
 	engine *slo.Engine
 	status slo.Status
 	checks int
+	told   []slo.Increment // all that the source ever said
+	began  time.Time
 }
 
 func (s *script) fail(format string, args ...any) {
@@ -144,6 +150,35 @@ func (s *script) do(words []string) {
 		s.load(s.duration(words[1]), words[2:])
 	case "silent":
 		s.answer(s.duration(words[1]), nil)
+	case "correct":
+		s.start()
+		if words[1] == "none" {
+			s.o.Corrections = nil
+		} else {
+			at := func(text string) time.Time {
+				if back, ok := strings.CutPrefix(text, "-"); ok {
+					return s.now.Add(-s.duration(back))
+				}
+				return s.now.Add(s.duration(text))
+			}
+			s.o.Corrections = append(slices.Clone(s.o.Corrections), slo.Correction{
+				Name: fmt.Sprint(len(s.o.Corrections)), Effect: slo.Effect(words[1]), When: slo.Once{From: at(words[2]), To: at(words[3])},
+			})
+		}
+		s.engine.Set([]slo.Objective{s.o})
+	case "again":
+		for _, missing := range s.engine.Unanswered("it", slo.Span{From: s.began, To: s.now}) {
+			span := s.engine.Aligned("it", missing)
+			var incs []slo.Increment
+			for _, inc := range s.told {
+				if span.Holds(inc.At) {
+					incs = append(incs, inc)
+				}
+			}
+			if err := s.engine.Observe(slo.Sample{SLO: "it", Span: span, Covered: []slo.Span{span}, Groups: []slo.GroupSample{{Increments: incs}}}); err != nil {
+				s.fail("%v", err)
+			}
+		}
 	case "down":
 		s.start()
 		s.now = s.now.Add(s.duration(words[1]))
@@ -168,7 +203,7 @@ func (s *script) start() {
 		s.fail("%v", err)
 	}
 	engine.Set([]slo.Objective{s.o})
-	s.engine = engine
+	s.engine, s.began = engine, s.now
 }
 
 func (s *script) answer(d time.Duration, incs []slo.Increment) {
@@ -181,6 +216,7 @@ func (s *script) answer(d time.Duration, incs []slo.Increment) {
 	if err != nil {
 		s.fail("%v", err)
 	}
+	s.told = append(s.told, incs...)
 	s.now = span.To
 }
 
@@ -233,6 +269,10 @@ func (s *script) check(words []string) {
 		s.same(words, slo.Defined(s.status.Budget.Allowed))
 	case "remaining":
 		s.same(words, slo.Defined(s.status.Budget.RemainingRatio))
+	case "corrected":
+		s.same(words, slo.Defined(s.status.Corrections[0].Applied.Seconds()))
+	case "approximate":
+		s.same(words, slo.Defined(s.status.Corrections[0].Approximate.Seconds()))
 	case "exhaustion":
 		s.same(words, s.status.Budget.Exhaustion)
 	case "burn_ratio":

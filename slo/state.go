@@ -267,6 +267,7 @@ type given struct {
 	labels []string
 	number uint32
 	budget bool // of its slices, beside its events
+	taken  bool // of what corrections take out
 }
 
 // dropped forgets the numbers of a row that went: should its group come back, it is another row.
@@ -274,23 +275,30 @@ func (e *Engine) dropped(r *row) {
 	if e.journal == nil {
 		return
 	}
-	for _, number := range []uint32{r.number, r.slices} {
-		if number != 0 {
-			e.journal.unwritten = slices.DeleteFunc(e.journal.unwritten, func(g given) bool { return g.number == number })
-			e.journal.gone = append(e.journal.gone, Record{rowBucket, binary.BigEndian.AppendUint32(nil, number), nil})
-		}
+	for _, number := range []*uint32{&r.number, &r.slices, &r.takenNumber} {
+		e.forgetNumber(number)
 	}
+}
+
+// forgetNumber takes a number of a row back. Cells that go by it mean nothing any more.
+func (e *Engine) forgetNumber(number *uint32) {
+	n := *number
+	if *number = 0; n == 0 || e.journal == nil {
+		return
+	}
+	e.journal.unwritten = slices.DeleteFunc(e.journal.unwritten, func(g given) bool { return g.number == n })
+	e.journal.gone = append(e.journal.gone, Record{rowBucket, binary.BigEndian.AppendUint32(nil, n), nil})
 }
 
 // number gives every row that has none a number. Its record is written until it is durable.
 func (e *Engine) number(records *[]Record) []given {
 	j := e.journal
-	give := func(t *tracked, r *row, number *uint32, budget bool) {
+	give := func(t *tracked, r *row, number *uint32, budget, taken bool) {
 		if *number != 0 {
 			return
 		}
 		*number = j.next
-		j.unwritten = append(j.unwritten, given{t.Name, r.labels, j.next, budget})
+		j.unwritten = append(j.unwritten, given{t.Name, r.labels, j.next, budget, taken})
 		j.next++
 	}
 	for _, r := range j.nameless {
@@ -298,16 +306,20 @@ func (e *Engine) number(records *[]Record) []given {
 		if t.rows[r.key] != r || e.byName[t.Name] != t {
 			continue // it has gone again
 		}
-		give(t, r, &r.number, false)
+		give(t, r, &r.number, false, false)
 		r.events.name(r.number)
 		if r.budget != r.events {
-			give(t, r, &r.slices, true)
+			give(t, r, &r.slices, true, false)
 			r.budget.name(r.slices)
+		}
+		if r.taken != nil {
+			give(t, r, &r.takenNumber, false, true)
+			r.taken.name(r.takenNumber)
 		}
 	}
 	j.nameless = j.nameless[:0]
 	for _, g := range j.unwritten {
-		text, err := json.Marshal(rowRecord{g.slo, g.labels, g.budget})
+		text, err := json.Marshal(rowRecord{g.slo, g.labels, g.budget, g.taken})
 		if err != nil {
 			panic("slo: row: " + err.Error()) // strings always can be written
 		}
@@ -320,6 +332,7 @@ type rowRecord struct {
 	SLO    string   `json:"slo"`
 	Labels []string `json:"labels,omitempty"`
 	Budget bool     `json:"budget,omitempty"`
+	Taken  bool     `json:"taken,omitempty"`
 }
 
 func slotKey(level int, end int64) []byte {
@@ -352,7 +365,10 @@ type objectiveRecord struct {
 	Folded  map[string]int64 `json:"folded,omitempty"`
 	Held    []heldRecord     `json:"held,omitempty"`
 	Firing  []firingRecord   `json:"firing,omitempty"`
-	Judged  int64            `json:"judged,omitempty"` // 0: nobody has looked at the alerts yet; 1 + head − tick at which somebody last did, as yoyu 0.1 wrote it
+	Effects [][3]int64       `json:"effects,omitempty"` // of the corrections: from, to, 1 for good
+	Approx  [][2]int64       `json:"approx,omitempty"`  // taken out in proportion to time
+	Again   [][2]int64       `json:"again,omitempty"`   // to be asked for again
+	Judged  int64            `json:"judged,omitempty"`  // 0: nobody has looked at the alerts yet; 1 + head − tick at which somebody last did, as yoyu 0.1 wrote it
 }
 
 // firingRecord is since when a severity fires: that it does is always worked out from counts.
@@ -386,6 +402,9 @@ func (t *tracked) shape() string {
 }
 
 func (t *tracked) signature() signature {
+	if t.corrected() {
+		t.effective(t.lane.head-t.lane.grid.horizon, t.lane.head)
+	}
 	s := signature{shape: t.shape(), rows: len(t.keys), folded: len(t.folded)}
 	h := maphash.Hash{}
 	h.SetSeed(signatureSeed)
@@ -404,6 +423,15 @@ func (t *tracked) signature() signature {
 		maphash.WriteComparable(&h, sum)
 	}
 	maphash.WriteComparable(&h, t.fresh)
+	for _, e := range t.effects.spans {
+		maphash.WriteComparable(&h, e)
+	}
+	for _, c := range []coverage{t.approx, t.again} {
+		maphash.WriteComparable(&h, len(c))
+		for _, span := range c {
+			maphash.WriteComparable(&h, span)
+		}
+	}
 	s.spans = h.Sum64()
 	return s
 }
@@ -454,6 +482,15 @@ func (t *tracked) encode() []byte {
 	if !t.fresh {
 		r.Judged = 1
 	}
+	for _, e := range t.effects.spans {
+		one := [3]int64{e.from, e.to}
+		if e.good {
+			one[2] = 1
+		}
+		r.Effects = append(r.Effects, one)
+	}
+	r.Approx, _ = spans(t.approx)
+	r.Again, _ = spans(t.again)
 	for _, key := range t.keys {
 		for _, severity := range slices.Sorted(maps.Keys(t.rows[key].since)) {
 			r.Firing = append(r.Firing, firingRecord{key, severity, t.rows[key].since[severity]})

@@ -56,7 +56,26 @@ func FuzzDeathChangesNothing(f *testing.F) {
 		slices1.Name, slices1.Budgeting = "slices", slo.Budgeting{Method: slo.RatioTimeslices, Slice: 2 * tick}
 		late := objective(t, "99.9", slo.RollingPeriod(30*slo.Day))
 		late.Name, late.Delay = "late", 3*tick
-		objectives := []slo.Objective{objective(t, "99.9", slo.RollingPeriod(30*slo.Day)), grouped, slices1, late}
+		corrected := objective(t, "99", slo.RollingPeriod(7*slo.Day))
+		corrected.Name, corrected.GroupBy = "corrected", []string{"route"}
+		slices2 := slices1
+		slices2.Name = "slices corrected"
+		objectives := []slo.Objective{objective(t, "99.9", slo.RollingPeriod(30*slo.Day)), grouped, slices1, late, corrected, slices2}
+		correct := func(now time.Time) { // some of them, others than before, or none
+			objectives = slices.Clone(objectives)
+			for i := range objectives {
+				o := &objectives[i]
+				if o.Name != "corrected" && o.Name != "slices corrected" {
+					continue
+				}
+				o.Corrections = nil
+				for range r.IntN(3) {
+					from := now.Add(-time.Duration(r.IntN(3000)) * tick)
+					o.Corrections = append(o.Corrections, once([]slo.Effect{slo.Drop, slo.Good}[r.IntN(2)], from, from.Add(time.Duration(1+r.IntN(4000))*tick)))
+				}
+			}
+		}
+		correct(began)
 
 		d := disk{}
 		steady, mortal := engine(t, tick, objectives...), d.restore(t, tick, objectives...)
@@ -96,7 +115,7 @@ func FuzzDeathChangesNothing(f *testing.F) {
 				if len(o.GroupBy) > 0 {
 					s.Groups[0].Labels = []string{[]string{"/a", "/b", "/c", "/d"}[r.IntN(4)]}
 				}
-				if gap := time.Duration(r.IntN(5000)+1) * time.Second; r.IntN(10) == 0 && o.Name != "slices" {
+				if gap := time.Duration(r.IntN(5000)+1) * time.Second; r.IntN(10) == 0 && !o.Budgeting.Slices() {
 					end := s.Span.To.Add(-tick / 3)
 					s.Groups[0].Spreads = []slo.Spread{{From: end.Add(-gap), To: end, Total: float64(r.IntN(1000) + 5), Bad: float64(r.IntN(5))}}
 				}
@@ -122,6 +141,23 @@ func FuzzDeathChangesNothing(f *testing.F) {
 					mortal = d.restore(t, tick, objectives...)
 					mortal.Watch(began)
 					compare("after death")
+				}
+				if r.IntN(4) == 0 { // corrections change, in one life or between two
+					correct(now)
+					steady.Set(objectives)
+					if r.IntN(2) == 0 {
+						d.commit(mortal)
+						mortal = d.restore(t, tick, objectives...)
+						mortal.Watch(began)
+					} else {
+						mortal.Set(objectives)
+					}
+					compare("after other corrections")
+					for _, o := range objectives {
+						if a, b := steady.Unanswered(o.Name, slo.Span{From: began, To: now}), mortal.Unanswered(o.Name, slo.Span{From: began, To: now}); !reflect.DeepEqual(a, b) {
+							t.Fatalf("%s: steady asks for %v, mortal for %v", o.Name, a, b)
+						}
+					}
 				}
 			}
 		}
@@ -259,7 +295,7 @@ func TestStatesOfOlderVersions(t *testing.T) {
 			var old struct {
 				At      time.Time
 				Records []slo.Record
-				Status  []json.RawMessage
+				Status  []slo.Status
 			}
 			if err := json.NewDecoder(unpacked).Decode(&old); err != nil {
 				t.Fatal(err)
@@ -275,12 +311,16 @@ func TestStatesOfOlderVersions(t *testing.T) {
 					t.Fatalf("%s: %d rows, there were %d", when, len(now), len(old.Status))
 				}
 				for i := range now {
-					got, err := json.Marshal(now[i])
-					if err != nil {
-						t.Fatal(err)
+					text := func(st slo.Status) string { // a factor is not among what is written
+						t.Helper()
+						out, err := json.Marshal(st)
+						if err != nil {
+							t.Fatal(err)
+						}
+						return string(out)
 					}
-					if string(got) != string(old.Status[i]) {
-						t.Errorf("%s, row %d:\ngot  %s\nwas  %s", when, i, got, old.Status[i])
+					if got, was := text(now[i]), text(old.Status[i]); got != was {
+						t.Errorf("%s, row %d:\ngot  %s\nwas  %s", when, i, got, was)
 					}
 				}
 			}

@@ -17,6 +17,17 @@ type Status struct {
 	BadEventsTotal float64   // the bad ones of them
 	Newest         time.Time // newest answered moment; zero if none
 	Note           string    // why nothing is counted, for people; "" when all is well
+
+	Corrections []CorrectionStatus // of Objective.Corrections, in their order; nil without any
+	TakenTotal  float64            // what corrections take out of the period's total
+	TakenBad    float64            // and of its bad
+}
+
+// CorrectionStatus is what one correction does.
+type CorrectionStatus struct {
+	Active      bool          // it applies at At
+	Applied     time.Duration // for how long it applies in the period so far, in whole ticks or slices
+	Approximate time.Duration // of Applied, what was taken in proportion to time as the source cannot say
 }
 
 // Window is what happened in (At − Length, At], or in the period so far.

@@ -13,10 +13,8 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
-	"github.com/yoyu-sre/yoyu/internal/config"
 	"github.com/yoyu-sre/yoyu/internal/pipeline"
 	"github.com/yoyu-sre/yoyu/sinks"
-	"github.com/yoyu-sre/yoyu/slo"
 )
 
 func addReport(k *kingpin.Application, p *process) (string, func(context.Context) error) {
@@ -71,7 +69,7 @@ func (p *process) report(ctx context.Context, file, output string, only []string
 	}
 	spent := false
 	for i := range r.SLOs {
-		spent = spent || isSpent(&r.SLOs[i], c)
+		spent = spent || r.SLOs[i].Spent()
 	}
 	if filling != nil { // what could be answered was printed; a spent budget is said first
 		fmt.Fprintf(p.stderr, "yoyu: not everything was answered, and is not covered:\n%v\n", filling)
@@ -83,13 +81,6 @@ func (p *process) report(ctx context.Context, file, output string, only []string
 		return exit(exitFault)
 	}
 	return nil
-}
-
-// isSpent reports whether a budget is spent and enough of its period is known to say so.
-func isSpent(s *slo.Status, c *config.Config) bool {
-	period := s.Windows[len(s.Windows)-1]
-	known := period.Coverage >= 0.1 || period.Total >= c.Gate.MinEvents
-	return known && s.Budget.RemainingRatio <= 0
 }
 
 // progress is a bar on a terminal, and nothing anywhere else.

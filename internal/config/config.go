@@ -30,6 +30,7 @@ type Config struct {
 	Services    []Service
 	Objectives  []slo.Objective
 	Questions   []Question // one for each objective, in the same order
+	Corrections []Correction
 	Rightsizing Rightsizing
 
 	Files    []string // every file that was read, the configuration itself first
@@ -241,14 +242,15 @@ type loader struct {
 	badNames map[string]bool // policies that are faulty
 	services map[string]placed[Service]
 	defaults settings
+	budget   given[[]slo.BudgetStep] // of all SLOs that have none of their own
 	slos     []placed[object]
 }
 
 // Fields of the configuration file. Those that come with later versions are known already.
 var (
 	rootFields = fields{
-		known: []string{"tick", "external_labels", "series", "gate", "sources", "sinks", "defaults", "slo_files", "services", "slos", "alert_policies", "rightsizing"},
-		later: []string{"specs", "corrections", "budget_policy", "compatibility"},
+		known: []string{"tick", "external_labels", "series", "gate", "sources", "sinks", "defaults", "slo_files", "services", "slos", "alert_policies", "corrections", "budget_policy", "rightsizing"},
+		later: []string{"specs", "compatibility"},
 	}
 	fileFields    = fields{known: []string{"services", "slos"}}
 	seriesFields  = fields{known: []string{"windows", "families", "without"}}
@@ -288,11 +290,16 @@ func (l *loader) load(name string, data []byte) {
 			l.defaults = l.readSettings(o)
 		}
 	}
+	l.budget = read(root, "budget_policy", budgetPolicy)
+	if own := l.defaults.budgetPolicy; own.set && l.budget.set {
+		own.from.fault("budget_policy is written at the top of the file too, in "+l.budget.from.where(own.from), "keep one of them")
+	}
 	l.collect(root)
 	if v, ok := root.fields["slo_files"]; ok {
 		l.readFiles(name, v)
 	}
 	l.readObjectives()
+	l.readCorrections()
 	l.readRightsizing()
 	l.checkWhole()
 }

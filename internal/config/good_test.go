@@ -118,6 +118,7 @@ func TestSmallest(t *testing.T) {
 		Name: "checkout", Service: "checkout", Target: share(t, "99.9"), Period: slo.RollingPeriod(30 * slo.Day),
 		GroupLimit: 100, Counting: "exact", Delay: 15 * time.Second,
 		Budgeting: slo.Budgeting{Method: slo.Occurrences}, Policy: slo.Workbook(slo.RollingPeriod(30 * slo.Day)),
+		BudgetPolicy: slo.BudgetPolicy{MinEvents: 1000},
 	}
 	if !reflect.DeepEqual(c.Objectives, []slo.Objective{want}) {
 		t.Errorf("got %+v\nwant %+v", c.Objectives, want)

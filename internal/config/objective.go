@@ -32,12 +32,14 @@ type settings struct {
 	labels     given[map[string]string]
 	runbookURL given[string]
 	policy     given[string]
+
+	budgetPolicy given[[]slo.BudgetStep]
 }
 
 var (
 	sloFields = fields{known: []string{
 		"name", "service", "source", "objective", "period", "indicator", "group_by", "group_limit",
-		"counting", "budgeting", "labels", "runbook_url", "alert_policy",
+		"counting", "budgeting", "labels", "runbook_url", "alert_policy", "budget_policy",
 	}}
 	periodFields    = fields{known: []string{"calendar", "timezone"}}
 	indicatorFields = fields{
@@ -61,6 +63,8 @@ func (l *loader) readSettings(o object) settings {
 		labels:     read(o, "labels", sloLabels),
 		runbookURL: read(o, "runbook_url", value.text),
 		policy:     read(o, "alert_policy", value.text),
+
+		budgetPolicy: read(o, "budget_policy", budgetPolicy),
 	}
 }
 
@@ -137,6 +141,10 @@ func (l *loader) expand(name string, o object, own settings) (slo.Objective, Que
 		RunbookURL: own.runbookURL.value,
 		Counting:   "exact",
 		Budgeting:  budgeting.value,
+		BudgetPolicy: slo.BudgetPolicy{
+			Steps:     own.budgetPolicy.or(d.budgetPolicy).or(l.budget).value,
+			MinEvents: l.config.Gate.MinEvents,
+		},
 	}
 	if out.RunbookURL == "" {
 		out.RunbookURL = shared.RunbookURL
@@ -397,18 +405,7 @@ func calendar(v value) (slo.Period, bool) {
 	unit := need(o, "calendar", "write week, month, quarter or year", func(v value) (string, bool) {
 		return v.choice("week", "month", "quarter", "year")
 	})
-	zone := read(o, "timezone", func(v value) (*time.Location, bool) {
-		name, ok := v.text()
-		if !ok {
-			return nil, false
-		}
-		zone, err := time.LoadLocation(name)
-		if err != nil || name == "Local" {
-			v.fault(fmt.Sprintf("there is no time zone %s", quote(name)), "write it like Asia/Tokyo or UTC")
-			return nil, false
-		}
-		return zone, true
-	})
+	zone := read(o, "timezone", timezone)
 	if !zone.set {
 		zone.value = time.UTC
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"gopkg.in/yaml.v3"
@@ -57,6 +58,11 @@ func (c *Config) YAML() ([]byte, error) {
 		policies.put(p.name, policyNode(p))
 	}
 	root.put("alert_policies", policies)
+	list = sequence()
+	for _, one := range c.Corrections {
+		list.add(correctionNode(one))
+	}
+	root.put("corrections", list)
 	root.put("rightsizing", rightsizingNode(c.Rightsizing))
 
 	var out bytes.Buffer
@@ -112,6 +118,49 @@ func objectiveNode(o *slo.Objective, q *Question) *tree {
 	entry.put("labels", labelNodes(o.Labels))
 	entry.word("runbook_url", o.RunbookURL)
 	entry.put("alert_policy", quoted(o.Policy.Name))
+	if o.BudgetPolicy.Steps != nil {
+		list := sequence()
+		list.Style = yaml.FlowStyle // an empty one says something too
+		for _, step := range o.BudgetPolicy.Steps {
+			list.add(stepNode(step))
+		}
+		entry.Content = append(entry.Content, textNode("budget_policy"), (*yaml.Node)(list))
+	}
+	return entry
+}
+
+func correctionNode(c Correction) *tree {
+	entry := mapping()
+	entry.put("name", quoted(c.Name))
+	list := sequence()
+	for _, name := range c.SLOs {
+		list.add(quoted(name))
+	}
+	entry.put("slos", list)
+	entry.put("labels", labelNodes(c.Labels))
+	switch when := c.When.(type) {
+	case slo.Once:
+		entry.put("from", quoted(when.From.Format(time.RFC3339Nano)))
+		entry.put("to", quoted(when.To.Format(time.RFC3339Nano)))
+	case recurrence:
+		entry.put("rrule", quoted(when.rule))
+		entry.put("duration", plain(slo.FormatDuration(when.length)))
+		entry.put("timezone", quoted(when.zone.String()))
+		if !when.from.IsZero() {
+			entry.put("from", quoted(when.from.Format(time.RFC3339Nano)))
+		}
+	}
+	entry.put("effect", plain(string(c.Effect)))
+	return entry
+}
+
+func stepNode(step slo.BudgetStep) *tree {
+	entry := mapping()
+	entry.put("below", plain(step.Below.Percent()+"%"))
+	entry.put("action", quoted(step.Action))
+	if step.Closed {
+		entry.put("gate", plain("closed"))
+	}
 	return entry
 }
 

@@ -19,22 +19,24 @@ import (
 // explanation is a status with the way to every number of it, so that a person can go that way
 // again with the source's own counts.
 type explanation struct {
-	SLO       string            `json:"slo"`
-	Service   string            `json:"service"`
-	Labels    map[string]string `json:"labels"` // the group_by labels
-	Objective sinks.Number      `json:"objective"`
-	Period    string            `json:"period"`
-	Counts    string            `json:"counts"` // what an event of the budget is
-	At        time.Time         `json:"at"`     // the right edge of every window
-	Newest    *time.Time        `json:"newest"` // newest answered moment
-	Note      string            `json:"note,omitempty"`
-	Windows   []explainedWindow `json:"windows"`
-	Budget    []step            `json:"error_budget"`
-	Alerts    []explainedAlert  `json:"alerts"`
-	title     string            // of the text
-	percent   string            // the objective in percent, as it was written
-	rest      string            // 1 − objective, exactly
-	policy    string            // name of the alert policy
+	SLO       string                `json:"slo"`
+	Service   string                `json:"service"`
+	Labels    map[string]string     `json:"labels"` // the group_by labels
+	Objective sinks.Number          `json:"objective"`
+	Period    string                `json:"period"`
+	Counts    string                `json:"counts"` // what an event of the budget is
+	At        time.Time             `json:"at"`     // the right edge of every window
+	Newest    *time.Time            `json:"newest"` // newest answered moment
+	Note      string                `json:"note,omitempty"`
+	Windows   []explainedWindow     `json:"windows"`
+	Budget    []step                `json:"error_budget"`
+	Policy    explainedPolicy       `json:"budget_policy"`
+	Corrected *explainedCorrections `json:"corrected,omitempty"` // nil while no correction applies to the period
+	Alerts    []explainedAlert      `json:"alerts"`
+	title     string                // of the text
+	percent   string                // the objective in percent, as it was written
+	rest      string                // 1 − objective, exactly
+	policy    string                // name of the alert policy
 }
 
 // step is one number: how it is worked out, and of what.
@@ -55,6 +57,32 @@ type explainedWindow struct {
 	Bad      sinks.Number `json:"bad"`
 	Coverage sinks.Number `json:"coverage"`
 	Steps    []step       `json:"steps"`
+}
+
+// explainedCorrections is what corrections do to the period: total and bad are what is left.
+type explainedCorrections struct {
+	Corrections []explainedCorrection `json:"corrections"`
+	Steps       []step                `json:"steps"`
+}
+
+// explainedCorrection is a correction and when it applies.
+type explainedCorrection struct {
+	sinks.JSONCorrection
+	When string `json:"when"`
+}
+
+// explainedPolicy is what is to be done while the budget runs out.
+type explainedPolicy struct {
+	Steps  []explainedStep `json:"steps"`
+	Gate   string          `json:"gate"` // open or closed
+	Cause  slo.GateCause   `json:"cause"`
+	Reason string          `json:"reason"`
+}
+
+// explainedStep is a step of the policy.
+type explainedStep struct {
+	sinks.JSONStep
+	InForce bool `json:"in_force"`
 }
 
 // explainedAlert is one severity: it fires when any pair does.
@@ -186,6 +214,8 @@ func explainStatus(st *slo.Status) explanation {
 		e.Windows = append(e.Windows, explainWindow(st, &st.Windows[i]))
 	}
 	e.Budget = explainBudget(st)
+	e.Policy = explainPolicy(st)
+	e.Corrected = explainCorrections(st)
 	for i := range st.Alerts {
 		a := &st.Alerts[i]
 		alert := explainedAlert{Severity: a.Severity, Firing: a.Firing, BurnRatio: sinks.Number(a.BurnRatio), Pairs: []explainedPair{}}
@@ -281,6 +311,42 @@ func explainBudget(st *slo.Status) []step {
 	}
 }
 
+func explainCorrections(st *slo.Status) *explainedCorrections {
+	out := &explainedCorrections{}
+	for i, c := range st.Corrections {
+		if c.Applied == 0 {
+			continue
+		}
+		o := &st.Objective.Corrections[i]
+		out.Corrections = append(out.Corrections, explainedCorrection{
+			sinks.JSONCorrection{
+				Name: o.Name, Effect: o.Effect, Active: c.Active,
+				Seconds: c.Applied.Seconds(), ApproximateSeconds: c.Approximate.Seconds(),
+			}, o.When.String(),
+		})
+	}
+	if len(out.Corrections) == 0 {
+		return nil
+	}
+	whole := periodOf(st)
+	left := func(name, word string, left, taken float64) step {
+		return step{Name: name, Formula: word + " counted − taken out by corrections",
+			Numbers: plain(left+taken) + " − " + plain(taken), Value: number(left)}
+	}
+	out.Steps = []step{left("total", "events", whole.Total, st.TakenTotal), left("bad", "bad events", whole.Bad, st.TakenBad)}
+	return out
+}
+
+func explainPolicy(st *slo.Status) explainedPolicy {
+	gate := st.Gate()
+	p := explainedPolicy{Steps: []explainedStep{}, Gate: sinks.GateWord(gate.Closed), Cause: gate.Cause, Reason: reasonOf(st, gate)}
+	now, ok := st.Step()
+	for _, step := range st.Objective.BudgetPolicy.Steps {
+		p.Steps = append(p.Steps, explainedStep{sinks.NewJSONStep(step), ok && step == now})
+	}
+	return p
+}
+
 // longestBurning is the longest window of the alerts whose burn rate is above 1; nil without one.
 func longestBurning(st *slo.Status) *slo.Window {
 	var longest *slo.Window
@@ -374,10 +440,38 @@ func (e *explanation) write(out *strings.Builder) {
 			line("      %s", s)
 		}
 	}
+	if c := e.Corrected; c != nil {
+		line("\nCorrections of %s: what they take is in no number above or below.", e.Period)
+		for _, one := range c.Corrections {
+			text := fmt.Sprintf("  %s (%s): %s, %s of the period", oneLine(one.Name), one.Effect, oneLine(one.When), length(one.Seconds))
+			if one.Active {
+				text += ", also now"
+			}
+			if one.ApproximateSeconds > 0 {
+				text += fmt.Sprintf("; %s of it in proportion to time, the source could not be asked again", length(one.ApproximateSeconds))
+			}
+			line("%s", text)
+		}
+		for _, s := range c.Steps {
+			line("  %s", s)
+		}
+	}
 	line("\nError budget of %s", e.Period)
 	for _, s := range e.Budget {
 		line("  %s", s)
 	}
+	line("\nError budget policy")
+	for _, step := range e.Policy.Steps {
+		text := fmt.Sprintf("  below %s: %s", step.Below, oneLine(step.Action))
+		if step.Gate != sinks.GateWord(false) {
+			text += ", gate " + step.Gate
+		}
+		if step.InForce {
+			text += " (in force)"
+		}
+		line("%s", text)
+	}
+	line("  gate %s: %s", e.Policy.Gate, e.Policy.Reason)
 	if len(e.Alerts) == 0 {
 		line("\nAlerts: none")
 		return
@@ -395,6 +489,11 @@ func (e *explanation) write(out *strings.Builder) {
 			}
 		}
 	}
+}
+
+// length is a number of seconds as a duration.
+func length(seconds float64) string {
+	return slo.FormatDuration(time.Duration(seconds * float64(time.Second)))
 }
 
 func stateOf(firing, held bool) string {

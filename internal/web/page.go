@@ -62,6 +62,8 @@ type budgetRow struct {
 	Coverage  string
 	Firing    string
 	Note      string // why nothing is counted; "" when all is well
+	Policy    string // what the budget policy says now; "" for nothing
+	Corrected string // which corrections apply; "" for none
 
 	remaining, burning float64 // to order by
 }
@@ -221,16 +223,52 @@ func newBudgetRow(st *slo.Status) budgetRow {
 		}
 		row.Burn = append(row.Burn, cell)
 	}
+	row.Policy, row.Corrected = policyOf(st), correctionsOf(st)
 	switch {
 	case st.Note != "":
 		row.Note = oneLine(st.Note)
-	case silent(st):
+	case st.Silent():
 		row.Note = "The source has answered for nothing of the last hour"
 		if !st.Newest.IsZero() {
 			row.Note += "; newest sample " + st.Newest.UTC().Format(time.RFC3339)
 		}
 	}
 	return row
+}
+
+// policyOf is the step of the budget policy in force, and whether the gate is closed.
+func policyOf(st *slo.Status) string {
+	var said []string
+	if step, ok := st.Step(); ok {
+		said = append(said, "Budget policy below "+step.Below.Percent()+"%: "+oneLine(step.Action))
+	}
+	if gate := st.Gate(); gate.Closed && len(st.Objective.BudgetPolicy.Steps) > 0 {
+		said = append(said, "the gate for risky changes is closed")
+		if gate.Cause == slo.GateMissing {
+			said[len(said)-1] += " while data is missing"
+		}
+	}
+	text := strings.Join(said, "; ")
+	return strings.ToUpper(text[:min(1, len(text))]) + text[min(1, len(text)):]
+}
+
+// correctionsOf names the corrections that apply now or to the period so far.
+func correctionsOf(st *slo.Status) string {
+	var said []string
+	for _, c := range sinks.NewJSONCorrections(st) {
+		text := oneLine(c.Name) + " (" + string(c.Effect) + ", " + length(c.Seconds)
+		if c.Active {
+			text += ", now"
+		}
+		if c.ApproximateSeconds > 0 {
+			text += ", approximate"
+		}
+		said = append(said, text+")")
+	}
+	if len(said) == 0 {
+		return ""
+	}
+	return "Corrected: " + strings.Join(said, ", ")
 }
 
 func stateOfBudget(st *slo.Status) state {
@@ -242,19 +280,10 @@ func stateOfBudget(st *slo.Status) state {
 		return isBurning
 	case st.Budget.RemainingRatio < low:
 		return isLow
-	case silent(st):
+	case st.Silent():
 		return isUnknown
 	}
 	return isFine
-}
-
-// silent reports whether nothing is known of the last hour, or of the period where that is shorter.
-func silent(st *slo.Status) bool {
-	w, ok := windowOf(st, time.Hour)
-	if !ok {
-		w = periodOf(st)
-	}
-	return w.Coverage == 0
 }
 
 // summary is the state of the whole page and the number of budgets in each state. Not to know is

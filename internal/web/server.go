@@ -112,6 +112,7 @@ func (s *Server) routes(o Options) http.Handler {
 	handle("GET", "/explain", http.HandlerFunc(s.explain))
 	handle("GET", "/api/v1/slos", http.HandlerFunc(s.slos))
 	handle("GET", "/api/v1/alerts", http.HandlerFunc(s.alerts))
+	handle("GET", "/api/v1/gate", http.HandlerFunc(s.gate))
 	handle("GET", "/api/v1/rightsizing", http.HandlerFunc(s.rightsizing))
 	handle("GET", "/-/healthy", http.HandlerFunc(s.healthy))
 	handle("GET", "/-/ready", http.HandlerFunc(s.isReady))

@@ -97,6 +97,9 @@ func typicalLines() []string {
 // The numbers in the presets' own documentation.
 func TestPresets(t *testing.T) {
 	status := sinktest.Report().SLOs[0]
+	corrected, plain := status, *status.Objective
+	plain.Corrections = nil
+	status.Objective = &plain
 	workload := sinktest.Workload()
 	workload.Containers[0].Memory.Uncapped = slo.Defined(1)
 	for _, c := range []struct {
@@ -108,6 +111,13 @@ func TestPresets(t *testing.T) {
 		s := newSink(t, fake.New(fake.Options{}), Config{Metrics: c.preset})
 		if n := s.Count(&sinks.Report{SLOs: []slo.Status{status}}); n != c.slo {
 			t.Errorf("%s: an SLO is %d custom metrics, want %d", c.preset, n, c.slo)
+		}
+		more := 0
+		if c.preset == Full {
+			more = 3 * len(corrected.Corrections)
+		}
+		if n := s.Count(&sinks.Report{SLOs: []slo.Status{corrected}}); n != c.slo+more {
+			t.Errorf("%s: a corrected SLO is %d custom metrics, want %d", c.preset, n, c.slo+more)
 		}
 		one := s.Count(&sinks.Report{Workloads: []rightsizing.Workload{workload}})
 		none := s.Count(&sinks.Report{Workloads: []rightsizing.Workload{{Namespace: "shop", Kind: "Deployment", Name: "checkout", Replicas: 3, VPA: "v"}}})

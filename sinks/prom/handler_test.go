@@ -165,7 +165,7 @@ func TestCollect(t *testing.T) {
 		{"other=1", all, nil},
 		{"collect[]=slo_burn_rate", 1, []string{"slo_burn_rate"}},
 		{"collect[]=slo_burn_rate&collect%5B%5D=slo_info", 2, []string{"slo_info", "slo_burn_rate"}},
-		{"collect[]=slo_burn_rate&collect[]=slo_b", 2, []string{"slo_burn_rate", "slo_bad_events_total"}},
+		{"collect[]=slo_burn_rate&collect[]=slo_b", 3, []string{"slo_burn_rate", "slo_bad_events_total", "slo_budget_policy_info"}},
 		{"collect[]=slo_error_budget_remaining", 2, []string{"slo_error_budget_remaining_ratio", "slo_error_budget_remaining_events"}},
 		{"collect[]=slo_error_budget_events", 1, []string{"slo_error_budget_events"}},
 		{"collect[]=rightsizing_&collect[]=vpa_", 12, []string{"vpa_info", "rightsizing_replicas"}},

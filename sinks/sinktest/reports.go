@@ -20,6 +20,14 @@ func Report() *sinks.Report {
 	availability := Objective("checkout-availability", "checkout", "99.9", slo.RollingPeriod(30*slo.Day))
 	availability.Labels = map[string]string{"team": "payments", "tier": "1"}
 	availability.RunbookURL = "https://runbooks/checkout"
+	availability.BudgetPolicy.Steps = []slo.BudgetStep{
+		{Below: Share("80"), Action: "review risky changes"}, {Below: Share("0"), Action: "feature freeze", Closed: true},
+	}
+
+	availability.Corrections = []slo.Correction{
+		{Name: "db-move", Effect: slo.Drop, When: slo.Once{From: Time.Add(-48 * time.Hour), To: Time.Add(-47 * time.Hour)}},
+		{Name: "nightly", Effect: slo.Good, When: slo.Once{From: Time.Add(-10 * time.Minute), To: Time.Add(20 * time.Minute)}},
+	}
 
 	latency := Objective("search-latency", "search", "99", slo.CalendarPeriod(slo.Month, nil))
 	latency.GroupBy = []string{"route"}
@@ -29,6 +37,8 @@ func Report() *sinks.Report {
 		"5m": {2500, 50, 1}, "30m": {15000, 285, 1}, "1h": {30000, 540, 1}, "2h": {60000, 570, 1},
 		"6h": {180000, 630, 1}, "1d": {720000, 900, 1}, "3d": {2160000, 1080, 1}, "30d": {21600000, 5400, 0.9995},
 	})
+	burning.Corrections = []slo.CorrectionStatus{{Applied: time.Hour, Approximate: 4 * time.Minute}, {Active: true, Applied: 10 * time.Minute}}
+	burning.TakenTotal, burning.TakenBad = 30000, 1200
 	quiet := Status(latency, []string{"/items"}, map[string]Counts{
 		"5m": {0, 0, 1}, "30m": {0, 0, 1}, "1h": {100, 0, 1}, "2h": {200, 1, 1},
 		"6h": {600, 3, 1}, "1d": {2400, 6, 1}, "3d": {2400, 6, 1.0 / 3}, "month": {2400, 6, 1},
@@ -105,14 +115,19 @@ func Large(n int) *sinks.Report {
 
 // Objective is one with the workbook policy and exact counting.
 func Objective(name, service, percent string, period slo.Period) *slo.Objective {
-	target, err := slo.ParsePercent(percent)
-	if err != nil {
-		panic(fmt.Sprintf("sinktest: objective %s: %v", name, err))
-	}
 	return &slo.Objective{
-		Name: name, Service: service, Target: target, Period: period, Counting: "exact",
+		Name: name, Service: service, Target: Share(percent), Period: period, Counting: "exact",
 		Policy: slo.Workbook(period),
 	}
+}
+
+// Share is a share in percent.
+func Share(percent string) slo.Share {
+	share, err := slo.ParsePercent(percent)
+	if err != nil {
+		panic(fmt.Sprintf("sinktest: %v", err))
+	}
+	return share
 }
 
 // Counts is what a window of a sample holds.

@@ -51,6 +51,8 @@ slos:
         total: http_requests_total{service="checkout"}
         bad: http_requests_total{service="checkout",code=~"5.."}
 rightsizing: {source: cluster}
+gate: {min_events: 1}
+budget_policy: [{below: 0%%, action: "feature freeze", gate: closed}]
 `, prom.URL(), objects)
 
 	answered := map[string]int{}
@@ -192,6 +194,8 @@ func questions(t *testing.T, prom *promtest.Server, y *yoyu) {
 		  * on(namespace, workload_kind, workload) group_right() slo_workload_info)
 		and on(service) (min by (service) (slo_error_budget_remaining_ratio) < 0.25)`, labelled(model.Metric{"service": "checkout"}, near(0.75))},
 		{"the alert", `slo_alert_firing{severity="page"} * on(slo) group_left(team, tier, runbook_url) slo_info == 1`, labelled(model.Metric{"team": "payments", "tier": "1", "runbook_url": "https://runbooks/checkout"}, near(1))},
+		{"what the budget policy says", `slo_error_budget_remaining_ratio * ignoring(action, below, gate) group_left(action, gate) slo_budget_policy_info`,
+			labelled(model.Metric{"slo": "checkout-availability", "action": "feature freeze", "gate": "closed"}, near(remaining))},
 		{"no data is missing", `time() - slo_last_sample_timestamp_seconds > 600`, func(v model.Vector) bool { return len(v) == 0 }},
 		{"data would be missing", `time() - slo_last_sample_timestamp_seconds > -600`, labelled(model.Metric{"slo": "checkout-availability"}, any1)},
 		{"yoyu says it is well", `min(yoyu_source_up)`, near(1)},
@@ -201,7 +205,7 @@ func questions(t *testing.T, prom *promtest.Server, y *yoyu) {
 			inReadme++
 		}
 	}
-	if inReadme != 6 {
-		t.Errorf("%d of the questions asked here are README's, want its 6", inReadme)
+	if inReadme != 7 {
+		t.Errorf("%d of the questions asked here are README's, want its 7", inReadme)
 	}
 }
