@@ -28,20 +28,10 @@ type block struct {
 	large []total[int64]
 	rest  []float64 // 1 − target
 
-	// Of the newest turn, by window of the plan: window·room + row.
-	few   []total[int32] // counts, bad within [0, total]; nil when wide
-	many  []total[int64]
+	// Of the tick that was judged last.
+	slots []int64   // by window of the plan: of its trailing edge; −1 is the newest totals
 	left  []float64 // remaining ratio of the budget
-	fires []bool    // a pair of windows burns above its factor
-}
-
-// counted is what a row counted in a window, of the newest turn.
-func (b *block) counted(window, row int) counts {
-	i := window*b.room + row
-	if b.wide {
-		return counts(b.many[i])
-	}
-	return counts{int64(b.few[i].total), int64(b.few[i].bad)}
+	burns []bool    // both windows of a pair may burn above its factor: to be compared exactly
 }
 
 // total is C at one tick for one row.
@@ -63,13 +53,13 @@ func newBlock(l *lane, p *plan, wide bool, room int) *block {
 	b := &block{lane: l, plan: p, wide: wide, room: room}
 	slots := int(l.grid.slots())
 	if wide {
-		b.large, b.many = make([]total[int64], slots*room), make([]total[int64], len(p.windows)*room)
+		b.large = make([]total[int64], slots*room)
 	} else {
-		b.small, b.few = make([]total[int32], slots*room), make([]total[int32], len(p.windows)*room)
+		b.small = make([]total[int32], slots*room)
 	}
 	b.owners, b.now, b.low = make([]*ledger, room), make([]counts, room), make([]int64, room)
 	b.rest, b.numbers = make([]float64, room), make([]uint32, room)
-	b.left, b.fires = make([]float64, room), make([]bool, room)
+	b.left, b.burns = make([]float64, room), make([]bool, room)
 	return b
 }
 

@@ -2,23 +2,31 @@ package slo_test
 
 import (
 	"fmt"
+	"runtime"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/yoyu-sre/yoyu/slo"
 )
 
-// crowd is an engine with n objectives of the default windows and one of 7d, and a turn of answers
-// as a source gives them: 1,500 events a tick, one in a thousand bad.
+// crowd is an engine with n objectives, each with the default windows and one of 7d, and a source
+// that hands its answers over in batches: so they come from the cache, as they do where they were
+// just decoded.
 type crowd struct {
 	*slo.Engine
-	now        time.Time
+	names []string
+	now   time.Time
+
 	samples    []slo.Sample
 	spans      []slo.Span
 	increments []slo.Increment
 }
 
-const benchTick = 30 * time.Second
+const (
+	benchTick  = 30 * time.Second
+	benchBatch = 1000
+)
 
 func newCrowd(b testing.TB, n int, period time.Duration) *crowd {
 	b.Helper()
@@ -26,71 +34,180 @@ func newCrowd(b testing.TB, n int, period time.Duration) *crowd {
 	if err != nil {
 		b.Fatal(err)
 	}
-	target, _ := slo.ParsePercent("99.9")
-	policy := slo.Workbook(slo.RollingPeriod(period))
-	week, err := slo.ParseFactor("1")
+	target, err := slo.ParsePercent("99.9")
 	if err != nil {
 		b.Fatal(err)
 	}
+	one, err := slo.ParseFactor("1")
+	if err != nil {
+		b.Fatal(err)
+	}
+	policy := slo.Workbook(slo.RollingPeriod(period))
 	last := &policy.Severities[len(policy.Severities)-1]
-	last.Pairs = append(last.Pairs, slo.Pair{Long: 7 * slo.Day, Short: 6 * time.Hour, Factor: week})
+	last.Pairs = append(last.Pairs, slo.Pair{Long: 7 * slo.Day, Short: 6 * time.Hour, Factor: one})
 	objectives := make([]slo.Objective, n)
 	c := &crowd{
-		Engine: e, now: began, samples: make([]slo.Sample, n),
-		spans: make([]slo.Span, n), increments: make([]slo.Increment, n),
+		Engine: e, now: began, names: make([]string, n), samples: make([]slo.Sample, benchBatch),
+		spans: make([]slo.Span, benchBatch), increments: make([]slo.Increment, benchBatch),
 	}
-	groups := make([]slo.GroupSample, n)
 	for i := range objectives {
-		name := fmt.Sprint("slo-", i)
-		objectives[i] = slo.Objective{Name: name, Target: target, Period: slo.RollingPeriod(period), Policy: policy}
+		c.names[i] = fmt.Sprint("slo-", i)
+		objectives[i] = slo.Objective{Name: c.names[i], Target: target, Period: slo.RollingPeriod(period), Policy: policy}
+	}
+	groups := make([]slo.GroupSample, benchBatch)
+	for i := range c.samples {
 		groups[i].Increments = c.increments[i : i+1 : i+1]
-		c.samples[i] = slo.Sample{SLO: name, Groups: groups[i : i+1 : i+1], Covered: c.spans[i : i+1 : i+1]}
+		c.samples[i] = slo.Sample{Groups: groups[i : i+1 : i+1], Covered: c.spans[i : i+1 : i+1]}
 	}
 	e.Set(objectives)
 	e.Watch(began)
 	return c
 }
 
-// turn is the next tick's answers.
-func (c *crowd) turn() {
+// turn puts the next tick's answers, 1,000 to 1,999 events each of which one is bad or none, and
+// judges them. It answers what that took, without making the answers.
+func (c *crowd) turn(b testing.TB) (observe, judge time.Duration) {
 	span := slo.Span{From: c.now, To: c.now.Add(benchTick)}
 	c.now = span.To
-	for i := range c.samples {
-		c.samples[i].Span, c.spans[i], c.samples[i].Newest = span, span, span.To
-		c.increments[i] = slo.Increment{At: span.To, Total: float64(1000 + i%1000), Bad: float64(i % 2)}
+	for first := 0; first < len(c.names); first += benchBatch {
+		for i := range c.samples {
+			c.samples[i].SLO, c.samples[i].Span, c.samples[i].Newest, c.spans[i] = c.names[first+i], span, span.To, span
+			c.increments[i] = slo.Increment{At: span.To, Total: float64(1000 + i), Bad: float64(i % 2)}
+		}
+		start := time.Now()
+		if err := c.Observe(c.samples...); err != nil {
+			b.Fatal(err)
+		}
+		observe += time.Since(start)
 	}
+	start := time.Now()
+	c.Judge(c.now)
+	return observe, time.Since(start)
 }
 
+// bytesOfTick is what a tick moves through memory for an objective, with the default windows and 7d:
+// the seat (64, read and written), the newest totals (16, read and written, and read again twice), the
+// column that is closed (8, and half as often that of the thinned ring), nine trailing columns (8 each,
+// read), target, budget and alert (17). The answers themselves come from the cache.
+const bytesOfTick = 2*64 + 4*16 + 12 + 9*8 + 17
+
+// stream is how long the machine takes to move bytes through memory: half of them read, half of them
+// written.
+func stream(bytes int) time.Duration {
+	n := bytes / 2 / 8
+	from, to := make([]uint64, n), make([]uint64, n)
+	for i := range from {
+		from[i] = uint64(i)
+	}
+	var took []time.Duration
+	for range 9 {
+		start := time.Now()
+		for i, v := range from {
+			to[i] += v // read, added to and written, as totals are
+		}
+		took = append(took, time.Since(start)*2/3) // of what it moves: 8 read, 8 read and written
+	}
+	return median(took)
+}
+
+// BenchmarkTick is a tick in memory: all answers put, nine windows counted for every objective, budgets
+// and alerts worked out.
 func BenchmarkTick(b *testing.B) {
 	for _, n := range []int{10_000, 100_000, 1_000_000} {
 		b.Run(fmt.Sprintf("slos=%d", n), func(b *testing.B) {
 			c := newCrowd(b, n, 30*slo.Day)
-			for range 5 {
-				c.turn()
-				if err := c.Observe(c.samples...); err != nil {
-					b.Fatal(err)
-				}
-				c.Evaluate(c.now)
+			c.turn(b)
+			c.Evaluate(c.now)
+			for range 20 {
+				c.turn(b)
 			}
-			var observe, judge time.Duration
+			var ticks, observed, judged []time.Duration
 			b.ReportAllocs()
 			for b.Loop() {
-				b.StopTimer()
-				c.turn()
-				b.StartTimer()
-				start := time.Now()
-				if err := c.Observe(c.samples...); err != nil {
-					b.Fatal(err)
-				}
-				middle := time.Now()
-				c.Judge(c.now)
-				judge += time.Since(middle)
-				observe += middle.Sub(start)
+				observe, judge := c.turn(b)
+				ticks, observed, judged = append(ticks, observe+judge), append(observed, observe), append(judged, judge)
 			}
-			per := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / float64(b.N) / float64(n) }
-			b.ReportMetric(per(observe), "observe-ns/slo")
-			b.ReportMetric(per(judge), "judge-ns/slo")
-			b.ReportMetric(per(observe+judge), "ns/slo")
+			each := func(took []time.Duration) float64 { return float64(median(took).Nanoseconds()) / float64(n) }
+			b.ReportMetric(each(ticks), "ns/slo")
+			b.ReportMetric(each(observed), "observe-ns/slo")
+			b.ReportMetric(each(judged), "judge-ns/slo")
+			b.ReportMetric(float64(median(ticks))/float64(stream(n*bytesOfTick)), "x-stream")
 		})
 	}
+}
+
+func median(took []time.Duration) time.Duration {
+	took = slices.Clone(took)
+	slices.Sort(took)
+	return took[len(took)/2]
+}
+
+// BenchmarkTickPeriod pairs periods of 7 and of 90 days, tick by tick in turns.
+func BenchmarkTickPeriod(b *testing.B) {
+	const n = 20_000
+	short, long := newCrowd(b, n, 7*slo.Day), newCrowd(b, n, 90*slo.Day)
+	var took [2][]time.Duration
+	for range 20 {
+		short.turn(b)
+		long.turn(b)
+	}
+	for b.Loop() {
+		for i, c := range []*crowd{short, long} {
+			observe, judge := c.turn(b)
+			took[i] = append(took[i], observe+judge)
+		}
+	}
+	b.ReportMetric(float64(median(took[0]).Nanoseconds())/n, "7d-ns/slo")
+	b.ReportMetric(float64(median(took[1]).Nanoseconds())/n, "90d-ns/slo")
+	b.ReportMetric(float64(median(took[1]))/float64(median(took[0])), "x-7d")
+}
+
+// BenchmarkMemory is the heap that an objective takes, with the default windows, 90 days and ticks of
+// 30 s: whole counts, and counts that need 64 bits.
+func BenchmarkMemory(b *testing.B) {
+	for _, wide := range []bool{false, true} {
+		b.Run(map[bool]string{false: "narrow", true: "wide"}[wide], func(b *testing.B) {
+			const n = 20_000
+			for b.Loop() {
+				var before, after runtime.MemStats
+				runtime.GC()
+				runtime.ReadMemStats(&before)
+				e, err := slo.NewEngine(benchTick)
+				if err != nil {
+					b.Fatal(err)
+				}
+				period := slo.RollingPeriod(90 * slo.Day)
+				target, err := slo.ParsePercent("99.9")
+				if err != nil {
+					b.Fatal(err)
+				}
+				policy := slo.Workbook(period)
+				objectives := make([]slo.Objective, n)
+				for i := range objectives {
+					objectives[i] = slo.Objective{Name: fmt.Sprint("slo-", i), Target: target, Period: period, Policy: policy, Fractional: wide}
+				}
+				e.Set(objectives)
+				e.Judge(began)
+				objectives = nil
+				runtime.GC()
+				runtime.ReadMemStats(&after)
+				b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/n/1000, "KB/slo")
+				runtime.KeepAlive(e)
+			}
+		})
+	}
+}
+
+// BenchmarkReport is what Evaluate makes of a judged tick: a Status for each objective.
+func BenchmarkReport(b *testing.B) {
+	const n = 10_000
+	c := newCrowd(b, n, 30*slo.Day)
+	c.turn(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if got := c.Evaluate(c.now); len(got) != n {
+			b.Fatal(len(got))
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/slo")
 }

@@ -373,8 +373,7 @@ func (t *tracked) corrections() []CorrectionStatus {
 		return nil
 	}
 	head := t.lane.head
-	i := slices.IndexFunc(t.plan.windows, func(w planned) bool { return w.period })
-	period := ticks{t.plan.from(i, t.lane), head}
+	period := ticks{t.plan.from(t.plan.whole, t.lane), head}
 	f := t.effective(period.from, head)
 	out := make([]CorrectionStatus, len(f.each))
 	for i, own := range f.each {

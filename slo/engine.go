@@ -34,7 +34,9 @@ type Engine struct {
 	spreading map[*tracked]bool // they have spreads
 	grouped   []*tracked        // their groups come and go
 	unjudged  []*tracked        // nobody has looked at their alerts yet
-	journal   *journal          // what a store does not have yet; nil: nobody keeps one
+	small     tables[int32]     // memory of judge
+	large     tables[int64]
+	journal   *journal // what a store does not have yet; nil: nobody keeps one
 }
 
 // tracked is one objective with its state.

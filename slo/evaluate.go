@@ -71,9 +71,9 @@ func (e *Engine) Judge(now time.Time) {
 				continue
 			}
 			if b.wide {
-				judge(b, b.large, b.many)
+				judge(b, b.large, &e.large)
 			} else {
-				judge(b, b.small, b.few)
+				judge(b, b.small, &e.small)
 			}
 		}
 	}
@@ -267,13 +267,15 @@ func (t *tracked) status(s *Status, o *Objective, r *row) {
 	}
 	whole := &s.Windows[shown-1]
 	if r != nil && r.taken != nil {
-		i := slices.IndexFunc(t.plan.windows, func(w planned) bool { return w.period })
-		c := r.taken.count(cover.from[i], t.lane.head)
+		c := r.taken.count(cover.from[t.plan.whole], t.lane.head)
 		s.TakenTotal, s.TakenBad = float64(c.total)/unit, float64(c.bad)/unit
 	}
 
 	s.Budget = Budget{Allowed: t.Target.Rest().Float() * whole.Total, Spent: whole.Bad, RemainingRatio: 1}
-	if s.Budget.Allowed > 0 {
+	switch {
+	case r != nil && t.columns():
+		s.Budget.RemainingRatio = r.budget.left[r.budget.row]
+	case s.Budget.Allowed > 0:
 		s.Budget.RemainingRatio = 1 - whole.Bad/s.Budget.Allowed
 	}
 	k := 0
@@ -430,6 +432,7 @@ func (t *tracked) pair(r *row, p plannedPair, cover *covering, windows []Window)
 	num, den := s.num[p.pair], s.den[p.pair]
 	key := pairKey{p.severity, p.pair}
 	var inLong, inShort counts
+	may := true
 	if cover.ticks[p.long] > 0 && cover.ticks[p.short] > 0 {
 		if r != nil && r.held != nil {
 			delete(r.held, key)
@@ -439,6 +442,9 @@ func (t *tracked) pair(r *row, p plannedPair, cover *covering, windows []Window)
 			return status
 		}
 		inLong, inShort = t.counts(r, p.long, cover), t.counts(r, p.short, cover)
+		if r != nil && t.columns() {
+			may = r.budget.burns[r.budget.row]
+		}
 	} else {
 		newest, ok := t.history().covered.newest(t.lane.head)
 		if !ok {
@@ -464,7 +470,7 @@ func (t *tracked) pair(r *row, p plannedPair, cover *covering, windows []Window)
 			t.engine.touch(t)
 		}
 	}
-	status.Firing = exceeds(inLong.bad, inLong.total, num, den) && exceeds(inShort.bad, inShort.total, num, den)
+	status.Firing = may && exceeds(inLong.bad, inLong.total, num, den) && exceeds(inShort.bad, inShort.total, num, den)
 	_, burnLong := t.ratios(inLong, true)
 	_, burnShort := t.ratios(inShort, true)
 	ratio := 0.0

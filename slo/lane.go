@@ -86,7 +86,7 @@ type plan struct {
 	key     string
 	windows []planned
 	pairs   []plannedPair
-	guarded bool
+	whole   int // of windows, the period
 	period  Period
 }
 
@@ -109,7 +109,7 @@ type plannedPair struct {
 
 // planOf works a plan out.
 func planOf(o *Objective, tick time.Duration) *plan {
-	p := &plan{period: o.Period, guarded: o.Policy.MinBadEvents > 0 || o.Policy.Confidence > 0}
+	p := &plan{period: o.Period}
 	add := func(length time.Duration, count int64, shown bool) int {
 		for i := range p.windows {
 			if w := &p.windows[i]; !w.period && w.length == length && w.ticks == count {
@@ -124,6 +124,7 @@ func planOf(o *Objective, tick time.Duration) *plan {
 			add(w, int64(w/tick), true)
 		}
 	}
+	p.whole = len(p.windows)
 	p.windows = append(p.windows, planned{
 		key: o.Period.Key(), length: o.Period.Length, ticks: int64(o.Period.Length / tick), shown: true, period: true,
 	})

@@ -69,7 +69,7 @@ func (u *turn) add(s *Sample, seat *seat) bool {
 		len(s.Covered) != 1 || s.Covered[0] != s.Span {
 		return false
 	}
-	var total, bad float64
+	var sum counts
 	if len(s.Groups) == 1 {
 		g := &s.Groups[0]
 		if len(g.Spreads) > 0 || len(g.Labels) > 0 {
@@ -86,15 +86,15 @@ func (u *turn) add(s *Sample, seat *seat) bool {
 					return false
 				}
 			}
-			total += round(inc.Total * unit) // whole numbers below 2^53 add up exactly
-			bad += round(inc.Bad * unit)
+			sum.total += whole(inc.Total * unit)
+			sum.bad += whole(inc.Bad * unit)
 		}
 	}
-	most := float64(step)
+	most := int64(step)
 	if b.wide {
 		most = 1 << 52
 	}
-	if !(bad >= 0 && bad <= total && total < most) {
+	if uint64(sum.bad) > uint64(sum.total) || uint64(sum.total) >= uint64(most) { // below 0, too
 		return false
 	}
 	if u.ticks.to != b.lane.head {
@@ -112,8 +112,8 @@ func (u *turn) add(s *Sample, seat *seat) bool {
 	}
 	h.answered++
 	now := &b.now[seat.row]
-	now.total += int64(total)
-	now.bad += int64(bad)
+	now.total += sum.total
+	now.bad += sum.bad
 	seat.told = u.ticks.to
 	seat.newest = max(seat.newest, unixMilli(s.Newest))
 	if !u.noted {
@@ -123,12 +123,12 @@ func (u *turn) add(s *Sample, seat *seat) bool {
 	return true
 }
 
-// round is math.Round, quick where there is nothing to round.
-func round(v float64) float64 {
-	if float64(int64(v)) == v {
-		return v
+// whole is v as quantise has it, quick where there is nothing to round.
+func whole(v float64) int64 {
+	if n := int64(v); float64(n) == v {
+		return n
 	}
-	return math.Round(v)
+	return quantise(v, 1)
 }
 
 func unixMilli(t time.Time) int64 {
