@@ -311,6 +311,9 @@ func (s *Source) gather(ctx context.Context, works []*work, span slo.Span, past 
 	// What vouches for the first tick may lie before it.
 	from := floor(span.From.UnixMilli()-increments.Lookback(time.Duration(s.tick)*time.Millisecond).Milliseconds(), bucket)
 	to := floor(span.To.UnixMilli(), bucket)
+	if past {
+		to = -floor(-span.To.UnixMilli(), bucket) // whether the minute that the span ends in can be counted is known by now
+	}
 	group := &errgroup.Group{}
 	group.SetLimit(s.limits.Concurrency)
 	for _, b := range all {
@@ -582,9 +585,12 @@ func (s *Source) tabulate(w *work, span slo.Span) slo.Sample {
 				spoilt[at] = true
 				continue
 			}
+			if at > to {
+				continue // it belongs to what follows
+			}
 			answered[at] = true
 			w.digest[at] += digest(key, all, some)
-			if at <= from || at > to {
+			if at <= from {
 				continue // it only vouches
 			}
 			bad := some
