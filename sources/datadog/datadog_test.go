@@ -223,6 +223,25 @@ func TestPartWithoutTotal(t *testing.T) {
 	}
 }
 
+// What is wrong with an SLO is said as long as it is so: neither a tick that learns nothing new nor
+// a piece of the past makes it well.
+func TestNoteStays(t *testing.T) {
+	f := fake.New(fake.Options{Now: dawn.Add(time.Hour)})
+	f.Seed(fake.Metric{Name: "errors", Type: fake.Count, Interval: 10}, fake.Point{At: dawn.Add(-time.Minute), Value: 3})
+	s := newSource(t, f, settings(t), 30*time.Second, counts("it", "sum:hits{*}", "sum:errors{*}"))
+	for _, at := range []slo.Span{span(-time.Minute, 0), span(0, 30*time.Second), span(-5*time.Hour, -4*time.Hour)} {
+		if got := collect(t, s, at)[0]; got.Note == "" {
+			t.Errorf("%s: nothing is wrong any more", at)
+		}
+	}
+	f.Seed(fake.Metric{Name: "hits", Type: fake.Count, Interval: 10}, fake.Point{At: dawn.Add(-time.Minute), Value: 9})
+	for _, at := range []slo.Span{span(30*time.Second, time.Minute), span(-5*time.Hour, -4*time.Hour)} {
+		if got := collect(t, s, at)[0]; got.Note != "" {
+			t.Errorf("%s: %s", at, got.Note)
+		}
+	}
+}
+
 func TestGroups(t *testing.T) {
 	f := fake.New(fake.Options{Now: dawn.Add(time.Hour)})
 	traffic(f, dawn, 90, 10, "route:/Pay")

@@ -237,6 +237,9 @@ func (s *Source) Collect(ctx context.Context, span slo.Span, only ...string) ([]
 			if !past && q.learned(answer, span, w) {
 				answer = s.tabulate(w, span) // nothing came late: what is known need not be put again
 			}
+			if past && answer.Note == "" {
+				answer.Note = q.noted() // an old piece that can be counted does not make the SLO well
+			}
 		}
 		answers[q] = answer
 	}
@@ -275,7 +278,7 @@ func (s *Source) remember(q *question, span slo.Span) (slo.Sample, bool) {
 	if q.to == span.From.UnixMilli() {
 		q.to = span.To.UnixMilli()
 	}
-	out := slo.Sample{Span: span}
+	out := slo.Sample{Span: span, Note: q.note}
 	if q.last != 0 {
 		out.Covered = s.covered(span, []int64{q.last}, nil)
 		out.Newest = time.UnixMilli(q.last).UTC()
