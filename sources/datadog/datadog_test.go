@@ -223,6 +223,25 @@ func TestPartWithoutTotal(t *testing.T) {
 	}
 }
 
+// What is wrong with an SLO is said as long as it is so: neither a tick that learns nothing new nor
+// a piece of the past makes it well.
+func TestNoteStays(t *testing.T) {
+	f := fake.New(fake.Options{Now: dawn.Add(time.Hour)})
+	f.Seed(fake.Metric{Name: "errors", Type: fake.Count, Interval: 10}, fake.Point{At: dawn.Add(-time.Minute), Value: 3})
+	s := newSource(t, f, settings(t), 30*time.Second, counts("it", "sum:hits{*}", "sum:errors{*}"))
+	for _, at := range []slo.Span{span(-time.Minute, 0), span(0, 30*time.Second), span(-5*time.Hour, -4*time.Hour)} {
+		if got := collect(t, s, at)[0]; got.Note == "" {
+			t.Errorf("%s: nothing is wrong any more", at)
+		}
+	}
+	f.Seed(fake.Metric{Name: "hits", Type: fake.Count, Interval: 10}, fake.Point{At: dawn.Add(-time.Minute), Value: 9})
+	for _, at := range []slo.Span{span(30*time.Second, time.Minute), span(-5*time.Hour, -4*time.Hour)} {
+		if got := collect(t, s, at)[0]; got.Note != "" {
+			t.Errorf("%s: %s", at, got.Note)
+		}
+	}
+}
+
 func TestGroups(t *testing.T) {
 	f := fake.New(fake.Options{Now: dawn.Add(time.Hour)})
 	traffic(f, dawn, 90, 10, "route:/Pay")
@@ -592,4 +611,54 @@ func TestLive(t *testing.T) {
 	if err != nil || !slices.ContainsFunc(checks, func(c Check) bool { return c.Fault() && strings.HasPrefix(c.Text(), "query: 403 Forbidden") }) {
 		t.Errorf("%+v, %v", checks, err)
 	}
+}
+
+// A span and its two parts are answered alike, wherever it is cut, with gaps, groups and bad events
+// that no total goes with.
+func TestParts(t *testing.T) {
+	for seed := range uint64(20) {
+		random := rand.New(rand.NewPCG(seed, 11))
+		tick := []time.Duration{10 * time.Second, 30 * time.Second, 50 * time.Second, time.Minute, 5 * time.Minute}[seed%5]
+		f := fake.New(fake.Options{Now: dawn.Add(slo.Day)})
+		for i := range 10 * 60 {
+			if random.IntN(10) < 4 || random.IntN(60) == 0 {
+				continue
+			}
+			for _, route := range []string{"/a", "/b"} {
+				good := float64(random.IntN(5)) - 1 // −1: nothing is sent
+				traffic(f, dawn.Add(time.Duration(i)*time.Minute), good, float64(random.IntN(3))-1, "route:"+route)
+			}
+		}
+		s := newSource(t, f, settings(t), tick, counts("it", "sum:http.hits{code:200}", "sum:http.hits{code:500}", "route"))
+		s.youngest = f.Now() // the past
+		n := int64(10 * time.Hour / tick)
+		cut := time.Duration(1+random.Int64N(n-1)) * tick
+		whole := collect(t, s, span(0, time.Duration(n)*tick))[0]
+		first, second := collect(t, s, span(0, cut))[0], collect(t, s, span(cut, time.Duration(n)*tick))[0]
+		if got, want := flat(first, second), flat(whole); got != want || strings.Count(want, "\n") < 100 {
+			t.Errorf("seed %d, tick %s, cut at %s:\n%s\nwant\n%s", seed, tick, cut, got, want)
+		}
+	}
+}
+
+// flat is what answers say, in one order.
+func flat(samples ...slo.Sample) string {
+	var lines []string
+	var covered []slo.Span
+	for _, s := range samples {
+		for _, g := range s.Groups {
+			for _, inc := range g.Increments {
+				lines = append(lines, fmt.Sprint(inc.At.Unix(), g.Labels, inc.Total, inc.Bad))
+			}
+		}
+		for _, c := range s.Covered {
+			if n := len(covered); n > 0 && covered[n-1].To.Equal(c.From) {
+				covered[n-1].To = c.To
+			} else {
+				covered = append(covered, c)
+			}
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n") + fmt.Sprint("\n", covered)
 }

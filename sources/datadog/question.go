@@ -24,6 +24,7 @@ type question struct {
 	asked   int64            // ms, up to which bucket the present was last answered; 0 before the first answer
 	to      int64            // ms, and up to which tick
 	who     string           // for which objectives
+	note    string           // why nothing could be counted then
 	digests map[int64]uint64 // what each bucket said then
 	refused error            // what Datadog said when it would not have the question
 	again   time.Time        // when a refused one is put again, by itself
@@ -115,10 +116,18 @@ func (q *question) learned(answer slo.Sample, span slo.Span, w *work) (nothing b
 		nothing = nothing && w.digest[at] == q.digests[at]
 	}
 	q.who, q.digests, q.to, q.asked, q.last = w.who, w.digest, span.To.UnixMilli(), floor(span.To.UnixMilli(), bucket), 0
+	q.note = answer.Note
 	if !answer.Newest.IsZero() {
 		q.last = answer.Newest.UnixMilli()
 	}
 	return nothing
+}
+
+// noted is why the present could not be counted when it was last asked; "" when it could.
+func (q *question) noted() string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.note
 }
 
 // refusal is what a question that was refused is answered with until it may be put again.

@@ -237,6 +237,9 @@ func (s *Source) Collect(ctx context.Context, span slo.Span, only ...string) ([]
 			if !past && q.learned(answer, span, w) {
 				answer = s.tabulate(w, span) // nothing came late: what is known need not be put again
 			}
+			if past && answer.Note == "" {
+				answer.Note = q.noted() // an old piece that can be counted does not make the SLO well
+			}
 		}
 		answers[q] = answer
 	}
@@ -275,7 +278,7 @@ func (s *Source) remember(q *question, span slo.Span) (slo.Sample, bool) {
 	if q.to == span.From.UnixMilli() {
 		q.to = span.To.UnixMilli()
 	}
-	out := slo.Sample{Span: span}
+	out := slo.Sample{Span: span, Note: q.note}
 	if q.last != 0 {
 		out.Covered = s.covered(span, []int64{q.last}, nil)
 		out.Newest = time.UnixMilli(q.last).UTC()
@@ -311,6 +314,9 @@ func (s *Source) gather(ctx context.Context, works []*work, span slo.Span, past 
 	// What vouches for the first tick may lie before it.
 	from := floor(span.From.UnixMilli()-increments.Lookback(time.Duration(s.tick)*time.Millisecond).Milliseconds(), bucket)
 	to := floor(span.To.UnixMilli(), bucket)
+	if past {
+		to = -floor(-span.To.UnixMilli(), bucket) // whether the minute that the span ends in can be counted is known by now
+	}
 	group := &errgroup.Group{}
 	group.SetLimit(s.limits.Concurrency)
 	for _, b := range all {
@@ -582,9 +588,12 @@ func (s *Source) tabulate(w *work, span slo.Span) slo.Sample {
 				spoilt[at] = true
 				continue
 			}
+			if at > to {
+				continue // it belongs to what follows
+			}
 			answered[at] = true
 			w.digest[at] += digest(key, all, some)
-			if at <= from || at > to {
+			if at <= from {
 				continue // it only vouches
 			}
 			bad := some
