@@ -25,6 +25,7 @@ type client struct {
 	gate    *gate
 	timeout time.Duration // of one request, its body included
 	body    int64         // bytes of an answer that are read
+	memos   memos
 }
 
 // Error says why a request was not answered.
@@ -153,7 +154,9 @@ func (c *client) fetch(ctx context.Context, to time.Time, what, method, path str
 		return nil, rejected(what, reply)
 	}
 	rest := &bounded{r: reply.Body, left: c.body}
-	a, err := decode(rest)
+	memo := c.memos.borrow()
+	a, err := memo.decode(rest)
+	c.memos.give(memo)
 	switch {
 	case rest.over:
 		return nil, &Error{What: what, Text: fmt.Sprintf("the answer is longer than %d MiB", c.body>>20), reason: "limit", load: true}

@@ -46,9 +46,16 @@ type histogram struct {
 // decode reads one reply. It accepts fields in any order and passes over those it does not know,
 // so that servers may add to the format; what it does read must be whole: half a reply, samples
 // out of order or anything after the reply are errors, never a shorter answer.
-func decode(r io.Reader) (*answer, error) {
-	s := &scanner{r: r, buf: make([]byte, 64<<10)}
+func decode(r io.Reader) (*answer, error) { return new(memo).decode(r) }
+
+// decode reads one reply like the function of that name, with what earlier ones have taught.
+func (m *memo) decode(r io.Reader) (*answer, error) {
+	if m.buf == nil {
+		m.buf = make([]byte, 64<<10)
+	}
+	s := &scanner{r: r, buf: m.buf, word: m.word, memo: m}
 	a := &answer{}
+	defer func() { m.word = s.word; m.end(a) }()
 	if c := s.token(); c != '{' {
 		if s.err != nil {
 			return nil, s.err
@@ -129,8 +136,13 @@ func (s *scanner) data(a *answer) {
 }
 
 func (s *scanner) series(a *answer) {
+	if s.quick(a) {
+		return
+	}
 	var one series
+	begin, fills, fields := s.pos, s.fills, 0
 	s.object(func(key string) {
+		fields++
 		switch key {
 		case "metric":
 			var b labels.ScratchBuilder
@@ -139,6 +151,10 @@ func (s *scanner) series(a *answer) {
 			one.labels = b.Labels()
 			if name, dup := one.labels.HasDuplicateLabelNames(); dup {
 				s.fail("label " + clip(name, 80) + " appears twice")
+			}
+			// What was read at one go, as the first field, will be known when it comes again.
+			if fields == 1 && s.fills == fills && s.err == nil {
+				s.memo.learn(s.buf[begin:s.pos], one.labels)
 			}
 		case "value":
 			s.float(&one)
@@ -170,8 +186,27 @@ func (s *scanner) float(one *series) {
 		s.fail("samples are out of order")
 	}
 	if s.err == nil {
-		one.floats = append(one.floats, increments.Point{T: t, V: v})
+		s.add(one, t, v)
 	}
+}
+
+// add appends a sample to a series.
+func (s *scanner) add(one *series, t int64, v float64) {
+	if n := len(one.floats); n == cap(one.floats) {
+		one.floats = append(s.room(max(1, 2*n)), one.floats...)
+	}
+	one.floats = append(one.floats, increments.Point{T: t, V: v})
+}
+
+// room is memory for n samples of one series. It lies beside that of others and does not reach into it.
+func (s *scanner) room(n int) []increments.Point {
+	if len(s.points) < n {
+		s.points = make([]increments.Point, max(n, min(2*s.given, 4096), 16))
+	}
+	s.given += n
+	one := s.points[:0:n]
+	s.points = s.points[n:]
+	return one
 }
 
 // histogram reads [time, {"count": "…", "sum": "…", "buckets": [[rule, "lower", "upper", "count"], …]}].
@@ -220,6 +255,16 @@ type scanner struct {
 	pos, end int
 	err      error
 	word     []byte // the last string or number
+
+	memo  *memo
+	stamp struct { // the last time that was read, with what stands around it
+		text  [24]byte
+		width int
+		t     int64
+	}
+	fills  int                // of buf so far
+	points []increments.Point // memory for samples
+	given  int                // samples that memory was given for
 }
 
 const maxDepth = 64 // nesting that skip follows
@@ -239,6 +284,7 @@ func (s *scanner) fill() bool {
 		n, err := s.r.Read(s.buf)
 		if n > 0 {
 			s.pos, s.end = 0, n
+			s.fills++
 			return true
 		}
 		if err == io.EOF {

@@ -2,6 +2,7 @@ package promapi
 
 import (
 	"math"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -76,6 +77,13 @@ func FuzzDecode(f *testing.F) {
 		b, again := decode(iotest.OneByteReader(strings.NewReader(string(body))))
 		if (err == nil) != (again == nil) {
 			t.Fatalf("at once %v, byte by byte %v", err, again)
+		}
+		var known memo
+		for range 2 { // what the first reading taught changes nothing of the second
+			c, remembered := known.decode(strings.NewReader(string(body)))
+			if (err == nil) != (remembered == nil) || err == nil && !reflect.DeepEqual(plainly(a), plainly(c)) {
+				t.Fatalf("with a memory: %v, without: %v", remembered, err)
+			}
 		}
 		if err != nil {
 			return

@@ -24,9 +24,9 @@ import (
 )
 
 // benchSLOs are promised in BenchmarkSloth, each with a series of good and one of bad requests.
-const benchSLOs = 50
+const benchSLOs = 200
 
-// BenchmarkSloth compares what 50 SLOs cost: as rules of the kind that Sloth generates, evaluated
+// BenchmarkSloth compares what 200 SLOs cost: as rules of the kind that Sloth generates, evaluated
 // every 30 s by an unmodified Prometheus, and as yoyu's. Both look at the same thirty days of the
 // same server, a sample each 30 s. What is compared is CPU for one SLO and one evaluation:
 //
