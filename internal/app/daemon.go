@@ -225,7 +225,7 @@ type next struct {
 
 // complete adds to a report what the engine does not know: workloads, and what is wrong with yoyu.
 func (d *daemon) complete(c *config.Config) func(*sinks.Report) {
-	workloads := judge(c)
+	workloads := judge(c, d.state.memory)
 	return func(r *sinks.Report) {
 		workloads(r)
 		r.Notices = d.state.notices()

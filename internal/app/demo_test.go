@@ -59,7 +59,7 @@ func TestDemo(t *testing.T) {
 		t.Fatal(err)
 	}
 	report := &sinks.Report{Workloads: workloads}
-	judge(c)(report)
+	judge(c, rightsizing.NewMemory())(report)
 	find := func(workload, container string) *rightsizing.Container {
 		for i := range report.Workloads {
 			for j := range report.Workloads[i].Containers {
