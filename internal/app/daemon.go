@@ -241,6 +241,8 @@ func (d *daemon) turn(ctx context.Context, engine *slo.Engine, c *config.Config,
 		Commit: d.state.commit,
 	})
 	running, halt := context.WithCancel(ctx)
+	followed := follow(running, now.workloads)
+	defer func() { halt(); followed() }()
 	ended := make(chan error, 1)
 	go func() { ended <- line.Run(running) }()
 	for _, w := range d.shortRetention(running, c, now) {

@@ -1,11 +1,14 @@
 package app
 
 import (
+	"context"
 	"slices"
+	"sync"
 
 	"github.com/yoyu-sre/yoyu/internal/config"
 	"github.com/yoyu-sre/yoyu/internal/rightsizing"
 	"github.com/yoyu-sre/yoyu/sinks"
+	"github.com/yoyu-sre/yoyu/sources"
 )
 
 // judge completes a report: whose its workloads are, what should become of them, and what the
@@ -26,6 +29,18 @@ func judge(c *config.Config, memory *rightsizing.Memory) func(*sinks.Report) {
 		}
 		j.Judge(r.Workloads, r.SLOs, r.Time)
 	}
+}
+
+// follow runs the sources that keep up with their cluster by themselves, until ctx ends; the
+// function waits for them.
+func follow(ctx context.Context, all []sources.Source[rightsizing.Workload]) (wait func()) {
+	var running sync.WaitGroup
+	for _, one := range all {
+		if f, ok := one.(interface{ Run(context.Context) error }); ok {
+			running.Go(func() { _ = f.Run(ctx) }) // it ends with ctx; what goes wrong, Collect says
+		}
+	}
+	return running.Wait
 }
 
 // owners says which services run on a workload.
