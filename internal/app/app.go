@@ -52,7 +52,7 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) (code in
 	p := &process{stdout: stdout, stderr: stderr}
 	commands := map[string]func(context.Context) error{}
 	for _, add := range []func(*kingpin.Application, *process) (string, func(context.Context) error){
-		addRun, addDemo, addCheck, addReport, addBacktest, addDashboards, addState, addVersion, addHealthcheck,
+		addRun, addDemo, addCheck, addReport, addBacktest, addRightsizing, addDashboards, addState, addVersion, addHealthcheck,
 	} {
 		name, run := add(k, p)
 		commands[name] = run

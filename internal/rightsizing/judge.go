@@ -69,6 +69,7 @@ func (j *Judge) Judge(workloads []Workload, statuses []slo.Status, now time.Time
 				w.Containers[k].CPU.forget()
 				w.Containers[k].Memory.forget()
 			}
+			w.Sentence = "another VPA watches this workload, and is older: the cluster obeys that one."
 			continue
 		}
 		for k := range w.Containers {

@@ -21,7 +21,8 @@ type Operation struct {
 // by its next step. Tests of what is there now come first, so that a patch which has become stale
 // is refused whole instead of changing another container. Nil when the template needs no change.
 //
-// Containers that the template does not hold are left to whoever adds them.
+// Containers that the template does not hold are left to whoever adds them, and what a budget blocks
+// is left out.
 func (w *Workload) Patch() ([]Operation, error) {
 	template := []string{"spec", "template", "spec", "containers"}
 	if w.Kind == "CronJob" {
@@ -33,7 +34,7 @@ func (w *Workload) Patch() ([]Operation, error) {
 		if c.Place != Main {
 			continue
 		}
-		g, ch, err := c.patch(append(template[:len(template):len(template)], strconv.Itoa(c.Index)))
+		g, ch, err := c.patch(w.Gate != Blocked, append(template[:len(template):len(template)], strconv.Itoa(c.Index)))
 		if err != nil {
 			return nil, fmt.Errorf("container %s: resources: %w", c.Name, err)
 		}
@@ -45,7 +46,7 @@ func (w *Workload) Patch() ([]Operation, error) {
 	return append(guards, changes...), nil
 }
 
-func (c *Container) patch(at []string) (guards, changes []Operation, err error) {
+func (c *Container) patch(shrink bool, at []string) (guards, changes []Operation, err error) {
 	raw := c.Raw
 	if raw == "" {
 		raw = "{}" // as an API server shows a container without any
@@ -61,7 +62,7 @@ func (c *Container) patch(at []string) (guards, changes []Operation, err error) 
 		fresh := map[string]string{}
 		for _, name := range both {
 			want := c.next(name, list)
-			if want == "" {
+			if want == "" || name.of(c).Verdict == Shrink && !shrink {
 				continue
 			}
 			text, err := json.Marshal(want)

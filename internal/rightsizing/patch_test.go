@@ -48,6 +48,11 @@ func TestPatch(t *testing.T) {
 			name, `test ` + at + `/resources/requests/cpu "100m"`, `test ` + at + `/resources/limits/cpu "500m"`,
 			`replace ` + at + `/resources/requests/cpu "390m"`, `replace ` + at + `/resources/limits/cpu "780m"`,
 		}},
+		{"what a budget blocks is not patched, what grows is", func(s *scene) {
+			s.slo().Budget.RemainingRatio = 0.1
+			s.app().CPU = Resource{Request: is(0.1), Target: is(0.379), Lower: is(0.245), Upper: is(0.587), Uncapped: is(0.379)}
+			s.app().Raw = `{"limits":{"memory":"2Gi"},"requests":{"cpu":"100m","memory":"2Gi"}}`
+		}, []string{name, `test ` + at + `/resources/requests/cpu "100m"`, `replace ` + at + `/resources/requests/cpu "390m"`}},
 		{"what waits is not patched", func(s *scene) { s.checkout().RolledOut = noon }, nil},
 		{"what others put there is not patched", func(s *scene) { s.app().Place = Injected }, nil},
 	} {
