@@ -94,8 +94,8 @@ type daemon struct {
 	seen     stamp    // of the files as they were last read
 	external *url.URL // where people reach yoyu; nil: nobody said
 
-	started func(address string)                        // told once the address is open; nil: nobody
-	past    func(e *slo.Engine, c *config.Config) error // fills the windows before the first tick; nil: nothing to fill
+	started func(address string)                                        // told once the address is open; nil: nobody
+	past    func(e *slo.Engine, c *config.Config, now *assembled) error // fills the windows before the first tick; nil: nothing to fill
 }
 
 // reloads is what a reload says about itself, and the queue of one that waits.
@@ -186,7 +186,7 @@ func (d *daemon) run(ctx context.Context) error {
 	d.reload.when.SetToCurrentTime()
 	engine.Watch(time.Now())
 	if d.past != nil && !d.state.restored {
-		if err := d.past(engine, c); err != nil {
+		if err := d.past(engine, c, now); err != nil {
 			return err
 		}
 	}

@@ -207,7 +207,7 @@ func (w *Workload) blocked(faults []fault) {
 		if f.until.After(until) {
 			until = f.until
 		}
-		if w.against == nil {
+		if w.against == nil || !w.against.until.IsZero() && f.until.IsZero() { // what time alone does not heal
 			w.against = &f
 		}
 	}

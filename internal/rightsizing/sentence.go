@@ -56,7 +56,6 @@ var phrases = map[string]string{
 	HPAUtilization:          "a HorizontalPodAutoscaler keeps its use at a share of the request, and would answer with more pods",
 
 	Blocking + SLOData:          "has too little fresh data",
-	Blocking + NoAlert:          "has had an alert within a day",
 	Blocking + NotTrendingOut:   "burns faster than its period over three days",
 	Blocking + Soak:             "another workload of the service was changed within a day",
 	Blocking + Freshness:        "nobody can say whether the recommender is alive",
@@ -163,8 +162,7 @@ func (w *Workload) refusal(now time.Time) string {
 			e := Exposure(f.about.Objective, pods)
 			text = fmt.Sprintf("a mistake would cost %s %% of the budget of %s, and %d times that must be left", number(percent(e)), name, reserve)
 		case NoAlert:
-			text = name + " " + text
-			if !f.until.IsZero() {
+			if text = name + " has an alert that fires"; !f.until.IsZero() {
 				text = fmt.Sprintf("%s must be without an alert for a day, which it is in %s", name, span(f.until.Sub(now)))
 			}
 		default:
