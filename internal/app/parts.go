@@ -164,7 +164,9 @@ func assemble(c *config.Config, old *assembled, o partOptions) (*assembled, erro
 				faults = append(faults, placed(from, err))
 				continue
 			}
-			out.workloads = append(out.workloads, one)
+			if from.Name == c.Rightsizing.Source { // one cluster at a time: two would name the same workloads
+				out.workloads = append(out.workloads, one)
+			}
 		}
 	}
 	for _, from := range c.Sinks {

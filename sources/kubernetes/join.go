@@ -92,8 +92,14 @@ func newJoiner(found objects) *joiner {
 			j.pods[at] = append(j.pods[at], p)
 		}
 	}
+	for _, pods := range j.pods { // a mirror has no order, and what is made of it must have one
+		slices.SortFunc(pods, func(a, b *pod) int { return cmp.Compare(a.Metadata.Name, b.Metadata.Name) })
+	}
 	for _, s := range found.scalers {
-		j.scalers[address{s.Metadata.namespace(), s.Spec.Target.Kind, s.Spec.Target.Name}] = s
+		at := address{s.Metadata.namespace(), s.Spec.Target.Kind, s.Spec.Target.Name}
+		if other := j.scalers[at]; other == nil || s.Metadata.Name < other.Metadata.Name {
+			j.scalers[at] = s
+		}
 	}
 	for _, c := range found.checkpoints {
 		// By what it says, not by its name, which two pairs of names may share.
@@ -148,7 +154,8 @@ func (j *joiner) workload(v *vpa, at address) (rightsizing.Workload, error) {
 		StatusAt:   v.written(),
 	}
 	t := j.workloads[at]
-	w.Condition, w.Message = v.condition(t != nil)
+	pods := j.pods[at]
+	w.Condition, w.Message = v.condition(t != nil || len(pods) > 0)
 	if s := j.scalers[at]; s != nil {
 		w.Autoscaler = s.autoscaler()
 	}
@@ -162,8 +169,16 @@ func (j *joiner) workload(v *vpa, at address) (rightsizing.Workload, error) {
 		if w.Condition == "" && some(spec.Resources) {
 			w.Condition = rightsizing.PodLevel
 		}
-		if err := j.containers(&w, spec, j.pods[at]); err != nil {
+		if err := describe(&w, spec); err != nil {
 			return w, fmt.Errorf("%s %s/%s: %w", at.kind, at.namespace, at.name, err)
+		}
+	} else if len(pods) > 0 {
+		// A kind that is not read, such as a Rollout: its pods show it, but not where to change it.
+		w.Replicas, w.Labels = len(pods), serviceLabels(pods[0].Metadata.Labels, nil)
+	}
+	for _, p := range pods {
+		if err := p.show(&w); err != nil {
+			return w, fmt.Errorf("%s %s/%s: pod %s: %w", at.kind, at.namespace, at.name, p.Metadata.Name, err)
 		}
 	}
 	if err := errors.Join(v.policies(w.Containers), v.recommend(w.Containers), j.remember(&w)); err != nil {
@@ -247,9 +262,13 @@ func (w *workload) template() template {
 
 // labels are those that may name a service, the workload's own before its pods'.
 func (w *workload) labels() map[string]string {
+	return serviceLabels(w.Metadata.Labels, w.template().Metadata.Labels)
+}
+
+func serviceLabels(own, pods map[string]string) map[string]string {
 	var out map[string]string
 	for _, name := range rightsizing.ServiceLabels {
-		if value := cmp.Or(w.Metadata.Labels[name], w.template().Metadata.Labels[name]); value != "" {
+		if value := cmp.Or(own[name], pods[name]); value != "" {
 			if out == nil {
 				out = map[string]string{}
 			}
@@ -350,9 +369,8 @@ func some(raw json.RawMessage) bool {
 	return len(raw) > 0 && json.Unmarshal(raw, &r) == nil && len(r.Requests)+len(r.Limits) > 0
 }
 
-// containers are the template's containers with what they ask for, native sidecars among them, and
-// those that the pods have besides.
-func (j *joiner) containers(w *rightsizing.Workload, spec podSpec, pods []*pod) error {
+// describe adds the template's containers with what they ask for, native sidecars among them.
+func describe(w *rightsizing.Workload, spec podSpec) error {
 	for i := range spec.Containers {
 		one, err := spec.Containers[i].read()
 		if err != nil {
@@ -371,11 +389,6 @@ func (j *joiner) containers(w *rightsizing.Workload, spec podSpec, pods []*pod) 
 			w.Containers = append(w.Containers, one)
 		} else {
 			w.Init = append(w.Init, one)
-		}
-	}
-	for _, p := range pods {
-		if err := p.show(w); err != nil {
-			return fmt.Errorf("pod %s: %w", p.Metadata.Name, err)
 		}
 	}
 	return nil

@@ -75,6 +75,13 @@ func TestAround(t *testing.T) {
 		},
 		api,
 		{
+			Namespace: "shop", Kind: "Rollout", Name: "canary", VPA: "canary", UpdateMode: "Recreate", Replicas: 2,
+			Labels: map[string]string{"app.kubernetes.io/name": "canary"}, RolledOut: at("2026-11-02T00:00:00Z"),
+			Containers: []rightsizing.Container{{
+				Name: "app", Place: rightsizing.Injected, CPU: rightsizing.Resource{Request: is(2), Running: is(2), Target: is(1)},
+			}},
+		},
+		{
 			Namespace: "shop", Kind: "Rollout", Name: "lost", VPA: "lost", UpdateMode: "Recreate",
 			Condition: rightsizing.Unsupported, Message: "Cannot read targetRef",
 		},
