@@ -96,7 +96,7 @@ func (b budget) refuses(pods float64, tick time.Duration, now time.Time) []fault
 		no(SLOData, time.Time{})
 		return out
 	}
-	if st.Budget.RemainingRatio < leastLeft {
+	if !(st.Budget.RemainingRatio >= leastLeft) {
 		no(BudgetLeft, time.Time{})
 	}
 	switch {
@@ -110,7 +110,7 @@ func (b budget) refuses(pods float64, tick time.Duration, now time.Time) []fault
 	if recent.BurnRate.Float > 1 {
 		no(NotTrendingOut, time.Time{})
 	}
-	if st.Budget.RemainingRatio < reserve*Exposure(st.Objective, pods) {
+	if !(st.Budget.RemainingRatio >= reserve*Exposure(st.Objective, pods)) {
 		no(ExposureTooLarge, time.Time{})
 	}
 	return out
