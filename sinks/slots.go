@@ -61,7 +61,7 @@ func (p *pen) subjects(r *Report, sel Selection) {
 type Shape struct {
 	objectives []objectiveShape
 	statuses   []statusShape
-	workloads  []rightsizing.Workload // strings and containers' names alone
+	workloads  []rightsizing.Workload // strings, reasons and containers' names alone
 }
 
 type objectiveShape struct {
@@ -105,6 +105,7 @@ func (r *Report) Shape() *Shape {
 	for i := range r.Workloads {
 		w := &r.Workloads[i]
 		kept := rightsizing.Workload{Namespace: w.Namespace, Kind: w.Kind, Name: w.Name, VPA: w.VPA, UpdateMode: w.UpdateMode, Services: slices.Clone(w.Services)}
+		kept.Reasons, kept.Currency = slices.Clone(w.Reasons), w.Currency
 		for k := range w.Containers {
 			kept.Containers = append(kept.Containers, rightsizing.Container{Name: w.Containers[k].Name})
 		}
@@ -130,7 +131,12 @@ func (s *Shape) Fits(r *Report) bool {
 			return false
 		}
 	}
-	return slices.EqualFunc(r.Workloads, s.workloads, sameDescription)
+	for i := range r.Workloads {
+		if !sameDescription(&r.Workloads[i], &s.workloads[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 func shapeOf(o *slo.Objective) objectiveShape {
@@ -184,7 +190,8 @@ func (s *outline) fits(st *slo.Status) bool {
 	return true
 }
 
-func sameDescription(a, b rightsizing.Workload) bool {
-	return sameWorkload(&a, &b) && a.VPA == b.VPA && a.UpdateMode == b.UpdateMode && slices.Equal(a.Services, b.Services) &&
+func sameDescription(a, b *rightsizing.Workload) bool {
+	return sameWorkload(a, b) && a.VPA == b.VPA && a.UpdateMode == b.UpdateMode && a.Currency == b.Currency &&
+		slices.Equal(a.Services, b.Services) && slices.Equal(a.Reasons, b.Reasons) &&
 		slices.EqualFunc(a.Containers, b.Containers, func(a, b rightsizing.Container) bool { return a.Name == b.Name })
 }

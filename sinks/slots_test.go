@@ -147,7 +147,9 @@ func leavesOf(r *sinks.Report) []leaf {
 		}
 		switch v.Kind() {
 		case reflect.Pointer:
-			walk(path, v.Elem())
+			if !v.IsNil() {
+				walk(path, v.Elem())
+			}
 		case reflect.Struct:
 			for i := range v.NumField() {
 				if v.Type().Field(i).IsExported() {

@@ -56,6 +56,7 @@ const (
 	PerContainer                 // and container
 	PerVPA                       // namespace, workload_kind, workload, vpa
 	PerVPAContainer              // and container
+	PerCheckpoint                // namespace, vpa, container
 	PerEdge                      // service, namespace, workload_kind, workload
 )
 
@@ -301,6 +302,17 @@ var (
 		Help:        "Memory that the VerticalPodAutoscaler recommends per pod.",
 		ofContainer: func(p *pen, c *rightsizing.Container) { p.putBounds(c.Memory) },
 	}
+	VPACheckpoint = &Family{
+		Name: "vpa_checkpoint_last_update_timestamp_seconds", Scope: PerCheckpoint,
+		Help: "When VPA's recommender last wrote what it knows of the container: its heartbeat.",
+		ofContainer: func(p *pen, c *rightsizing.Container) {
+			if c.Checkpoint == nil {
+				p.put(math.NaN())
+				return
+			}
+			p.putTime(c.Checkpoint.Updated)
+		},
+	}
 	RequestCPU = &Family{
 		Name: "rightsizing_request_cpu_cores", Scope: PerContainer,
 		Help:        "CPU that the container requests per pod.",
@@ -346,6 +358,41 @@ var (
 		Help:       "Pods of the workload.",
 		ofWorkload: func(p *pen, w *rightsizing.Workload) { p.put(float64(w.Replicas)) },
 	}
+	Verdict = &Family{
+		Name: "rightsizing_verdict", Scope: PerWorkload, Labels: []string{"verdict"},
+		Help: "1 for what should become of the workload's requests: raise, shrink, keep or unknown; others are absent.",
+		ofWorkload: func(p *pen, w *rightsizing.Workload) {
+			for _, v := range rightsizing.Verdicts {
+				p.putIf(w.Verdict == v, 1, Label{"verdict", string(v)})
+			}
+		},
+	}
+	Reason = &Family{
+		Name: "rightsizing_reason", Scope: PerWorkload, Labels: []string{"container", "resource", "reason"},
+		Help: "1 for every reason of the verdict that holds now.",
+		ofWorkload: func(p *pen, w *rightsizing.Workload) {
+			for i := range w.Reasons {
+				r := &w.Reasons[i]
+				p.put(1, Label{"container", r.Container}, Label{"resource", r.Resource}, Label{"reason", r.Code})
+			}
+		},
+	}
+	HourlySavings = &Family{
+		Name: "rightsizing_hourly_savings", Scope: PerWorkload, Labels: []string{"currency", "gate"},
+		Help: "Money an hour that all pods would release by what shrinks, by what the error budgets say to it.",
+		ofWorkload: func(p *pen, w *rightsizing.Workload) {
+			for _, gate := range rightsizing.Passages {
+				p.putIf(w.Savings.Defined && w.Gate == gate, w.Savings.Float, Label{"currency", w.Currency}, Label{"gate", string(gate)})
+			}
+		},
+	}
+	HourlyCost = &Family{
+		Name: "rightsizing_hourly_cost", Scope: PerWorkload, Labels: []string{"currency"},
+		Help: "Money an hour that all pods would cost more by what grows.",
+		ofWorkload: func(p *pen, w *rightsizing.Workload) {
+			p.putIf(w.Cost.Defined && w.Verdict == rightsizing.Raise, w.Cost.Float, Label{"currency", w.Currency})
+		},
+	}
 	WorkloadInfo = &Family{
 		Name: "slo_workload_info", Type: Info, Scope: PerEdge,
 		Help: "A service and a workload that it runs on; always 1.",
@@ -366,10 +413,10 @@ var Families = []*Family{
 	SLORemainingRatio, SLOBudgetEvents, SLORemainingEvents, SLOExhaustion, SLOBudgetPolicy,
 	SLOCorrectionActive, SLOCorrectionSeconds, SLOCorrectionApproximate,
 	SLOAlertFiring, SLOAlertBurnRatio, SLOLastSample,
-	VPAInfo, VPACPU, VPAMemory,
+	VPAInfo, VPACPU, VPAMemory, VPACheckpoint,
 	RequestCPU, RequestMemory, LimitCPU, LimitMemory,
 	ProposedCPU, ProposedMemory, HeadroomCPU, HeadroomMemory,
-	Replicas, WorkloadInfo,
+	Replicas, Verdict, Reason, HourlySavings, HourlyCost, WorkloadInfo,
 }
 
 // Dotted is the family's name in Datadog: a dot after the first word ("slo.burn_rate").
@@ -443,7 +490,7 @@ func (p *pen) status(statuses []slo.Status, i int, f *Family) {
 // workload puts the series of one family that one workload has.
 func (p *pen) workload(workloads []rightsizing.Workload, i int, f *Family) {
 	w := &workloads[i]
-	ofVPA := f.Scope == PerVPA || f.Scope == PerVPAContainer
+	ofVPA := f.Scope == PerVPA || f.Scope == PerVPAContainer || f.Scope == PerCheckpoint
 	if ofVPA && w.VPA == "" {
 		return
 	}
@@ -452,7 +499,11 @@ func (p *pen) workload(workloads []rightsizing.Workload, i int, f *Family) {
 		return
 	}
 	p.point.Family, p.point.Workload = f, w
-	p.scope(Label{"namespace", w.Namespace}, Label{"workload_kind", w.Kind}, Label{"workload", w.Name})
+	if f.Scope == PerCheckpoint {
+		p.scope(Label{"namespace", w.Namespace})
+	} else {
+		p.scope(Label{"namespace", w.Namespace}, Label{"workload_kind", w.Kind}, Label{"workload", w.Name})
+	}
 	if ofVPA {
 		p.add(Label{"vpa", w.VPA})
 		p.base = len(p.point.Labels)
@@ -535,6 +586,14 @@ func (p *pen) putValue(v slo.Value, more ...Label) {
 		v.Float = math.NaN()
 	}
 	p.put(v.Float, more...)
+}
+
+// putIf yields a value where it holds, and else an undefined one: the place is there for both.
+func (p *pen) putIf(holds bool, v float64, more ...Label) {
+	if !holds {
+		v = math.NaN()
+	}
+	p.put(v, more...)
 }
 
 // putTime yields a moment in Unix seconds; a zero time is undefined.

@@ -25,11 +25,13 @@ func TestNamesAreFinal(t *testing.T) {
 		slo_correction_active slo_correction_seconds slo_correction_approximate_seconds slo_alert_firing slo_alert_burn_ratio
 		slo_last_sample_timestamp_seconds
 		vpa_info vpa_recommendation_cpu_cores vpa_recommendation_memory_bytes
+		vpa_checkpoint_last_update_timestamp_seconds
 		rightsizing_request_cpu_cores rightsizing_request_memory_bytes
 		rightsizing_limit_cpu_cores rightsizing_limit_memory_bytes
 		rightsizing_proposed_request_cpu_cores rightsizing_proposed_request_memory_bytes
 		rightsizing_headroom_cpu_cores rightsizing_headroom_memory_bytes
-		rightsizing_replicas slo_workload_info`)
+		rightsizing_replicas rightsizing_verdict rightsizing_reason rightsizing_hourly_savings rightsizing_hourly_cost
+		slo_workload_info`)
 	var got []string
 	for _, f := range sinks.Families {
 		got = append(got, f.Name)
@@ -104,6 +106,7 @@ func TestFamiliesAnnounceTheirLabels(t *testing.T) {
 		sinks.PerContainer:    {"namespace", "workload_kind", "workload", "container"},
 		sinks.PerVPA:          {"namespace", "workload_kind", "workload", "vpa"},
 		sinks.PerVPAContainer: {"namespace", "workload_kind", "workload", "vpa", "container"},
+		sinks.PerCheckpoint:   {"namespace", "vpa", "container"},
 		sinks.PerEdge:         {"namespace", "workload_kind", "workload", "service"},
 	}
 	seen := map[*sinks.Family]bool{}

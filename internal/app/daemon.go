@@ -95,8 +95,8 @@ type daemon struct {
 	seen     stamp    // of the files as they were last read
 	external *url.URL // where people reach yoyu; nil: nobody said
 
-	started func(address string)                        // told once the address is open; nil: nobody
-	past    func(e *slo.Engine, c *config.Config) error // fills the windows before the first tick; nil: nothing to fill
+	started func(address string)                                        // told once the address is open; nil: nobody
+	past    func(e *slo.Engine, c *config.Config, now *assembled) error // fills the windows before the first tick; nil: nothing to fill
 }
 
 // reloads is what a reload says about itself, and the queue of one that waits.
@@ -187,7 +187,7 @@ func (d *daemon) run(ctx context.Context) error {
 	d.reload.when.SetToCurrentTime()
 	engine.Watch(time.Now())
 	if d.past != nil && !d.state.restored {
-		if err := d.past(engine, c); err != nil {
+		if err := d.past(engine, c, now); err != nil {
 			return err
 		}
 	}
@@ -250,7 +250,7 @@ func (d *daemon) flush(ctx context.Context, now *assembled) {
 
 // complete adds to a report what the engine does not know: workloads, and what is wrong with yoyu.
 func (d *daemon) complete(c *config.Config) func(*sinks.Report) {
-	workloads := judge(c)
+	workloads := judge(c, d.state.memory)
 	return func(r *sinks.Report) {
 		workloads(r)
 		r.Notices = d.state.notices()
@@ -266,6 +266,8 @@ func (d *daemon) turn(ctx context.Context, engine *slo.Engine, c *config.Config,
 		Commit: d.state.commit,
 	})
 	running, halt := context.WithCancel(ctx)
+	followed := follow(running, now.workloads)
+	defer func() { halt(); followed() }()
 	ended := make(chan error, 1)
 	go func() { ended <- line.Run(running) }()
 	for _, w := range d.shortRetention(running, c, now) {

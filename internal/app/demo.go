@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/yoyu-sre/yoyu/internal/config"
 	"github.com/yoyu-sre/yoyu/internal/demo"
+	"github.com/yoyu-sre/yoyu/internal/rightsizing"
+	"github.com/yoyu-sre/yoyu/sinks"
 	"github.com/yoyu-sre/yoyu/slo"
 	"github.com/yoyu-sre/yoyu/sources/recorded"
 )
@@ -39,13 +42,16 @@ func (p *process) demo(ctx context.Context, s serving, seed int64, intake string
 	if err != nil {
 		return err
 	}
-	d.past = func(e *slo.Engine, c *config.Config) error { return remember(ctx, e, c, shop) }
+	d.past = func(e *slo.Engine, c *config.Config, now *assembled) error {
+		return remember(ctx, e, c, now, d.state.memory, shop)
+	}
 	d.started = func(address string) { p.welcome(address, d.prefix, shop) }
 	return d.run(ctx)
 }
 
-// remember fills the windows from the shop's history.
-func remember(ctx context.Context, e *slo.Engine, c *config.Config, shop *demo.Shop) error {
+// remember fills the windows from the shop's history, and lets rightsizing have watched meanwhile:
+// workloads over the weeks that it looks back on, alerts over the last day.
+func remember(ctx context.Context, e *slo.Engine, c *config.Config, now *assembled, memory *rightsizing.Memory, shop *demo.Shop) error {
 	var month bytes.Buffer
 	if err := shop.Month(&month); err != nil {
 		return err
@@ -54,10 +60,23 @@ func remember(ctx context.Context, e *slo.Engine, c *config.Config, shop *demo.S
 	if err != nil {
 		return err
 	}
+	var workloads []rightsizing.Workload
+	for _, cluster := range now.workloads {
+		found, err := cluster.Collect(ctx, slo.Span{})
+		if err != nil {
+			return err
+		}
+		workloads = append(workloads, found...)
+	}
+	look := judge(c, memory)
 	all := source.Span()
 	all.To = e.At(shop.Opening(), 0)
 	for span := all; span.From.Before(all.To); span.From = span.To {
-		if span.To = span.From.Add(slo.Day); span.To.After(all.To) {
+		step := 10 * time.Minute // what fires may do so for minutes only
+		if before := all.To.Add(-slo.Day - time.Hour).Sub(span.From); before > 0 {
+			step = min(6*time.Hour, before)
+		}
+		if span.To = span.From.Add(step); span.To.After(all.To) {
 			span.To = all.To
 		}
 		samples, err := source.Collect(ctx, span)
@@ -67,6 +86,11 @@ func remember(ctx context.Context, e *slo.Engine, c *config.Config, shop *demo.S
 		if err := e.Observe(samples...); err != nil {
 			return err
 		}
+		r := &sinks.Report{Time: span.To, Workloads: workloads}
+		if step == 10*time.Minute {
+			r.SLOs = e.Evaluate(span.To)
+		}
+		look(r)
 	}
 	return nil
 }

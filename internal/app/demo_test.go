@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,11 +36,13 @@ func TestDemo(t *testing.T) {
 		t.Fatal(err)
 	}
 	engine.Watch(shop.Opening())
-	if err := remember(ctx, engine, c, shop); err != nil {
+	memory := rightsizing.NewMemory()
+	if err := remember(ctx, engine, c, parts, memory, shop); err != nil {
 		t.Fatal(err)
 	}
 	burning := 0
-	for _, s := range engine.Evaluate(shop.Opening()) {
+	statuses := engine.Evaluate(shop.Opening())
+	for _, s := range statuses {
 		period := s.Windows[len(s.Windows)-1]
 		if period.Coverage < 0.95 || period.Total == 0 {
 			t.Errorf("%s %v: %v events in the period, coverage %v", s.Objective.Name, s.Labels, period.Total, period.Coverage)
@@ -58,8 +62,8 @@ func TestDemo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	report := &sinks.Report{Workloads: workloads}
-	judge(c)(report)
+	report := &sinks.Report{Time: shop.Opening(), SLOs: statuses, Workloads: workloads}
+	judge(c, memory)(report)
 	find := func(workload, container string) *rightsizing.Container {
 		for i := range report.Workloads {
 			for j := range report.Workloads[i].Containers {
@@ -82,5 +86,17 @@ func TestDemo(t *testing.T) {
 	}
 	if got := find("payment", "app").CPU; got.Headroom.Float < 0 || got.Headroom.Float > got.Request.Float/10 {
 		t.Errorf("payment has %v cores to spare, want about none", got.Headroom)
+	}
+
+	// All four verdicts, all that a gate can say, and one raise that cannot wait.
+	for _, w := range report.Workloads {
+		got := strings.TrimSpace(fmt.Sprintf("%s %s %d", w.Verdict, w.Gate, w.Urgency))
+		want := map[string]string{
+			"checkout": "shrink blocked 0", "gateway": "raise  3", "catalog": "raise  1", "images": "shrink safe 0",
+			"payment": "keep  0", "mailer": "shrink ungated 0", "reviews": "unknown  0",
+		}[w.Name]
+		if got != want {
+			t.Errorf("%s: %s, want %s: %s %v", w.Name, got, want, w.Sentence, w.Reasons)
+		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/yoyu-sre/yoyu/internal/config"
@@ -177,7 +176,9 @@ func assemble(c *config.Config, old *assembled, o partOptions) (*assembled, erro
 				faults = append(faults, placed(from, err))
 				continue
 			}
-			out.workloads = append(out.workloads, one)
+			if from.Name == c.Rightsizing.Source { // one cluster at a time: two would name the same workloads
+				out.workloads = append(out.workloads, one)
+			}
 		}
 	}
 	for _, from := range c.Sinks {
@@ -224,25 +225,6 @@ func placed(from interface{ Faults(err error) config.Faults }, err error) error 
 		return err
 	}
 	return from.Faults(err)
-}
-
-// judge completes a report: what is proposed for the workloads, and whose they are.
-func judge(c *config.Config) func(*sinks.Report) {
-	return func(r *sinks.Report) {
-		r.Workloads = slices.Clone(r.Workloads)
-		for i := range r.Workloads {
-			w := &r.Workloads[i]
-			w.Services = nil
-			for _, s := range c.Services {
-				if slices.ContainsFunc(s.Workloads, func(o config.Workload) bool {
-					return o.Namespace == w.Namespace && o.Kind == w.Kind && o.Name == w.Name
-				}) {
-					w.Services = append(w.Services, s.Name)
-				}
-			}
-			rightsizing.Judge(w)
-		}
-	}
 }
 
 // newEngine makes an engine for a configuration's objectives.

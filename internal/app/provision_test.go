@@ -41,7 +41,8 @@ func demoReport(t *testing.T) (*sinks.Report, *config.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := remember(ctx, engine, c, shop); err != nil {
+	memory := rightsizing.NewMemory()
+	if err := remember(ctx, engine, c, parts, memory, shop); err != nil {
 		t.Fatal(err)
 	}
 	var workloads []rightsizing.Workload
@@ -49,7 +50,7 @@ func demoReport(t *testing.T) (*sinks.Report, *config.Config) {
 		t.Fatal(err)
 	}
 	r := &sinks.Report{Time: shop.Opening(), SLOs: engine.Evaluate(shop.Opening()), Workloads: workloads}
-	judge(c)(r)
+	judge(c, memory)(r)
 	return r, c
 }
 

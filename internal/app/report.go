@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/yoyu-sre/yoyu/internal/pipeline"
+	"github.com/yoyu-sre/yoyu/internal/rightsizing"
 	"github.com/yoyu-sre/yoyu/sinks"
 )
 
@@ -42,7 +43,7 @@ func (p *process) report(ctx context.Context, file, output string, only []string
 		return err
 	}
 	// Written by nobody: the report goes to stdout alone.
-	line := pipeline.New(pipeline.Options{Engine: engine, Lanes: parts.lanes, Workloads: parts.workloads, Judge: judge(c)})
+	line := pipeline.New(pipeline.Options{Engine: engine, Lanes: parts.lanes, Workloads: parts.workloads, Judge: judge(c, rightsizing.NewMemory())})
 	now := time.Now()
 	bar := newProgress(p.stderr, "asking for the past")
 	filling := line.Backfill(ctx, now, func(done, all time.Duration) { bar.set(int64(done/time.Second), int64(all/time.Second)) })

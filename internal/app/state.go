@@ -10,12 +10,14 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/yoyu-sre/yoyu/internal/rightsizing"
 	"github.com/yoyu-sre/yoyu/internal/store"
 	"github.com/yoyu-sre/yoyu/slo"
 )
@@ -34,15 +36,19 @@ type state struct {
 	progress map[string]*slo.Progress // and what is newer
 	names    map[string][]byte        // of progress, as durable
 
+	memory     *rightsizing.Memory // what was seen of workloads and alerts; the loop's alone
+	remembered map[string][]byte   // of it, changed and not yet durable
+
 	writable prometheus.Gauge
 	commits  prometheus.Histogram
 	size     prometheus.Gauge
 }
 
-// The buckets of what sources remember, by SLO.
+// The buckets of what sources remember, by SLO, and of what rightsizing remembers.
 const (
-	nameBucket  = "source-names"
-	valueBucket = "source-values"
+	nameBucket   = "source-names"
+	valueBucket  = "source-values"
+	memoryBucket = "rightsizing"
 )
 
 // stateFile is the file in the storage folder.
@@ -51,6 +57,7 @@ const stateFile = "yoyu.db"
 func newState(dir string, log *slog.Logger) *state {
 	s := &state{
 		dir: dir, log: log, kept: map[string]slo.Progress{}, progress: map[string]*slo.Progress{}, names: map[string][]byte{},
+		memory: rightsizing.NewMemory(), remembered: map[string][]byte{},
 		writable: prometheus.NewGauge(prometheus.GaugeOpts{Name: "yoyu_store_writable",
 			Help: "Whether the state is durable: the last write to the storage path succeeded."}),
 		commits: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "yoyu_store_commit_duration_seconds",
@@ -114,6 +121,7 @@ func (s *state) load(e *slo.Engine) (map[string]slo.Progress, error) {
 	}
 	progress := map[string]slo.Progress{}
 	var records []slo.Record
+	var memory []rightsizing.Record
 	err = opened.Load(func(r store.Record) error {
 		switch r.Bucket {
 		case nameBucket:
@@ -125,6 +133,8 @@ func (s *state) load(e *slo.Engine) (map[string]slo.Progress, error) {
 			p := progress[string(r.Key)]
 			p.Values = bytes.Clone(r.Value)
 			progress[string(r.Key)] = p
+		case memoryBucket:
+			memory = append(memory, rightsizing.Record{Key: string(r.Key), Value: bytes.Clone(r.Value)})
 		default:
 			records = append(records, slo.Record{Bucket: r.Bucket, Key: bytes.Clone(r.Key), Value: bytes.Clone(r.Value)})
 		}
@@ -132,6 +142,9 @@ func (s *state) load(e *slo.Engine) (map[string]slo.Progress, error) {
 	})
 	if err == nil {
 		err = e.Restore(records)
+	}
+	if err == nil {
+		err = s.memory.Restore(memory)
 	}
 	if err != nil {
 		return nil, errors.Join(err, opened.Close())
@@ -142,6 +155,9 @@ func (s *state) load(e *slo.Engine) (map[string]slo.Progress, error) {
 
 func describe(tick time.Duration) func(bucket string, key []byte) string {
 	return func(bucket string, key []byte) string {
+		if bucket == memoryBucket {
+			return "what was seen of " + strings.Join(strings.FieldsFunc(string(key), func(r rune) bool { return r == 0 }), " ")
+		}
 		if bucket == nameBucket || bucket == valueBucket {
 			return "last values of the series of slo " + string(key)
 		}
@@ -155,6 +171,13 @@ func (s *state) commit(e *slo.Engine, progress map[string]*slo.Progress) {
 	defer s.mu.Unlock()
 	for name, p := range progress {
 		s.progress[name] = p
+	}
+	seen, err := s.memory.Changes()
+	if err != nil {
+		s.log.Error("memory of workloads cannot be kept", "err", err)
+	}
+	for _, r := range seen {
+		s.remembered[r.Key] = r.Value
 	}
 	if s.store == nil && !s.reopen() {
 		return
@@ -170,6 +193,9 @@ func (s *state) commit(e *slo.Engine, progress map[string]*slo.Progress) {
 		}
 		records = append(records, store.Record{Bucket: valueBucket, Key: []byte(name), Value: p.Values})
 	}
+	for key, value := range s.remembered {
+		records = append(records, store.Record{Bucket: memoryBucket, Key: []byte(key), Value: value})
+	}
 	began := time.Now()
 	if err := s.store.Commit(records); err != nil {
 		s.fail(err)
@@ -181,6 +207,7 @@ func (s *state) commit(e *slo.Engine, progress map[string]*slo.Progress) {
 		s.names[name], s.kept[name] = p.Names, *p
 	}
 	clear(s.progress)
+	clear(s.remembered)
 	s.size.Set(float64(s.store.Size()))
 	s.writable.Set(1)
 	if s.trouble != "" {

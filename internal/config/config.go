@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
 
@@ -525,6 +527,9 @@ func workloads(v value) (out []Workload, ok bool) {
 		}
 		const like = "write it like {namespace: shop, kind: Deployment, name: checkout}"
 		namespace, kind, name := need(o, "namespace", like, value.text), need(o, "kind", like, value.text), need(o, "name", like, value.text)
+		if first, size := utf8.DecodeRuneInString(kind.value); kind.ok && !unicode.IsUpper(first) {
+			kind.from.warn(kind.from.quoted()+" is no kind of workload", "write it as Kubernetes does, like "+string(unicode.ToUpper(first))+kind.value[size:])
+		}
 		out = append(out, Workload{namespace.value, kind.value, name.value})
 		ok = ok && namespace.ok && kind.ok && name.ok
 	}

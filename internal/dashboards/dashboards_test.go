@@ -146,6 +146,8 @@ func labelsOf(f *sinks.Family) []string {
 		out = append(out, workload...)
 	case sinks.PerContainer:
 		out = append(append(out, workload...), "container")
+	case sinks.PerCheckpoint:
+		out = append(out, "namespace", "container", "vpa")
 	case sinks.PerEdge:
 		out = append(append(out, workload...), "service")
 	default:

@@ -2,14 +2,18 @@ package demo
 
 import (
 	"bytes"
+	"context"
 	_ "embed"
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
+	"text/template"
+	"time"
 )
 
 //go:embed objects.yaml
-var objectsText []byte
+var objectsText string
 
 //go:embed config.yaml
 var configText string
@@ -23,8 +27,50 @@ const (
 // Key is what the demo shows Datadog for an API key.
 const Key = "no-account-needed"
 
-// Objects are the shop's Deployments and VPAs: a file of objects for a kubernetes source.
-func Objects() []byte { return bytes.Clone(objectsText) }
+// Objects are the shop's Deployments and VPAs as they are at a moment: a file of objects for a
+// kubernetes source.
+func (s *Shop) Objects(at time.Time) []byte {
+	stamp := func(t time.Time) string { return quoted(t.UTC().Truncate(time.Second)) }
+	back := func(text string) (time.Duration, error) { return time.ParseDuration(text) }
+	var out bytes.Buffer
+	err := template.Must(template.New(objectsFile).Funcs(template.FuncMap{
+		"now": func() string { return stamp(at) },
+		"ago": func(text string) (string, error) {
+			d, err := back(text)
+			return stamp(s.Opening().Add(-d)), err
+		},
+		"last": func(text string) (string, error) {
+			d, err := back(text)
+			return stamp(at.Truncate(max(d, time.Second))), err
+		},
+	}).Parse(objectsText)).Execute(&out, nil)
+	if err != nil {
+		panic("demo: " + err.Error()) // it has no input but the embedded file
+	}
+	return out.Bytes()
+}
+
+// writeObjects writes the file of objects, whole or not at all.
+func (s *Shop) writeObjects(at time.Time) error {
+	name := filepath.Join(s.dir, objectsFile)
+	if err := os.WriteFile(name+".new", s.Objects(at), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(name+".new", name)
+}
+
+// cluster keeps the file of objects true: the recommender goes on writing its checkpoints, and
+// gateway goes on being killed.
+func (s *Shop) cluster(ctx context.Context) error {
+	for {
+		if err := sleep(ctx, 20*time.Second); err != nil {
+			return err
+		}
+		if err := s.writeObjects(time.Now()); err != nil {
+			return err
+		}
+	}
+}
 
 // Config is the configuration that watches this shop, as text. It names the addresses of the open
 // shop, so it is there once Start has returned; its files last until the shop closes.

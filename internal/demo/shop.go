@@ -90,6 +90,7 @@ func (s *Shop) Start(ctx context.Context) error {
 		g, ctx := errgroup.WithContext(ctx)
 		g.Go(func() error { return s.customers(ctx) })
 		g.Go(func() error { return s.restarts(ctx) })
+		g.Go(func() error { return s.cluster(ctx) })
 		if err := g.Wait(); err != nil && ctx.Err() == nil {
 			s.log.Error("shop closed early", "err", err)
 		}
@@ -129,10 +130,11 @@ func (s *Shop) open(ctx context.Context) (err error) {
 		}
 		cancel()
 	})
-	for name, text := range map[string][]byte{objectsFile: Objects(), keyFile: []byte(Key + "\n")} {
-		if err := os.WriteFile(filepath.Join(s.dir, name), text, 0o600); err != nil {
-			return err
-		}
+	if err := s.writeObjects(s.Opening()); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(s.dir, keyFile), []byte(Key+"\n"), 0o600); err != nil {
+		return err
 	}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {

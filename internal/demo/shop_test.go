@@ -279,7 +279,7 @@ func TestShop(t *testing.T) {
 	for _, url := range config.Sources[0].Targets {
 		scrape(t, client, url)
 	}
-	if got, err := os.ReadFile(config.Sources[1].Objects); err != nil || string(got) != string(Objects()) {
+	if got, err := os.ReadFile(config.Sources[1].Objects); err != nil || string(got) != string(s.Objects(s.Opening())) {
 		t.Errorf("objects: %v, %d bytes", err, len(got))
 	}
 	if key, err := os.ReadFile(config.Sinks[0].Key); err != nil || len(key) == 0 {

@@ -104,48 +104,6 @@ func (s *Server) firingNow(st *slo.Status) []jsonNowAlert {
 	return out
 }
 
-// jsonRightsizing is every workload with what its containers ask for and what is recommended.
-type jsonRightsizing struct {
-	Time      *time.Time     `json:"time"` // of the report; null before the first
-	Workloads []jsonWorkload `json:"workloads"`
-}
-
-// jsonWorkload goes by the names of the labels that the series carry.
-type jsonWorkload struct {
-	Namespace    string          `json:"namespace"`
-	WorkloadKind string          `json:"workload_kind"`
-	Workload     string          `json:"workload"`
-	VPA          string          `json:"vpa"`
-	UpdateMode   string          `json:"update_mode"`
-	Replicas     int             `json:"replicas"`
-	Services     []string        `json:"services"`
-	Containers   []jsonContainer `json:"containers"`
-}
-
-// jsonContainer is one container; all amounts are per pod.
-type jsonContainer struct {
-	Container string       `json:"container"`
-	CPU       jsonResource `json:"cpu_cores"`
-	Memory    jsonResource `json:"memory_bytes"`
-}
-
-// jsonResource is what a container has of one resource. What is not known is null.
-type jsonResource struct {
-	Request        sinks.Number `json:"request"`
-	Limit          sinks.Number `json:"limit"`
-	Recommendation jsonBounds   `json:"recommendation"`
-	Proposed       sinks.Number `json:"proposed_request"`
-	Headroom       sinks.Number `json:"headroom"` // request − proposal: positive is waste, negative is need
-}
-
-// jsonBounds is what the VPA recommends.
-type jsonBounds struct {
-	Target   sinks.Number `json:"target"`
-	Lower    sinks.Number `json:"lower"`
-	Upper    sinks.Number `json:"upper"`
-	Uncapped sinks.Number `json:"uncapped"`
-}
-
 func (s *Server) rightsizing(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	keeps := map[string]func(*rightsizing.Workload, string) bool{
@@ -153,8 +111,10 @@ func (s *Server) rightsizing(w http.ResponseWriter, r *http.Request) {
 		"workload_kind": func(w *rightsizing.Workload, v string) bool { return w.Kind == v },
 		"workload":      func(w *rightsizing.Workload, v string) bool { return w.Name == v },
 		"service":       serves,
+		"verdict":       func(w *rightsizing.Workload, v string) bool { return string(w.Verdict) == v },
+		"gate":          func(w *rightsizing.Workload, v string) bool { return string(w.Gate) == v },
 	}
-	known := []string{"namespace", "workload_kind", "workload", "service"}
+	known := []string{"namespace", "workload_kind", "workload", "service", "verdict", "gate"}
 	for name := range query {
 		if keeps[name] == nil {
 			s.refuse(w, refuse(http.StatusBadRequest, "parameter %q: unknown%s", name, hint(name, known)))
@@ -162,42 +122,23 @@ func (s *Server) rightsizing(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 
-	out := jsonRightsizing{Workloads: []jsonWorkload{}}
+	out := sinks.JSONRightsizing{Totals: []sinks.JSONMoney{}, Workloads: []sinks.JSONWorkload{}}
 	if report := s.report.Load(); report != nil {
-		out.Time = utc(report.Time)
-	workloads:
-		for i := range report.Workloads {
-			workload := &report.Workloads[i]
+		var err error
+		out, err = sinks.NewRightsizing(report, func(workload *rightsizing.Workload) bool {
 			for name, values := range query {
 				if !slices.ContainsFunc(values, func(v string) bool { return keeps[name](workload, v) }) {
-					continue workloads
+					return false
 				}
 			}
-			out.Workloads = append(out.Workloads, newJSONWorkload(workload))
+			return true
+		})
+		if err != nil {
+			s.broken(w, r, err)
+			return
 		}
 	}
 	s.writeJSON(w, r, out)
-}
-
-func newJSONWorkload(w *rightsizing.Workload) jsonWorkload {
-	out := jsonWorkload{
-		Namespace: w.Namespace, WorkloadKind: w.Kind, Workload: w.Name, VPA: w.VPA, UpdateMode: w.UpdateMode,
-		Replicas: w.Replicas, Services: append([]string{}, w.Services...), Containers: []jsonContainer{},
-	}
-	for i := range w.Containers {
-		c := &w.Containers[i]
-		out.Containers = append(out.Containers, jsonContainer{c.Name, newJSONResource(&c.CPU), newJSONResource(&c.Memory)})
-	}
-	return out
-}
-
-func newJSONResource(r *rightsizing.Resource) jsonResource {
-	n := func(v slo.Value) sinks.Number { return sinks.Number(v) }
-	return jsonResource{
-		Request: n(r.Request), Limit: n(r.Limit),
-		Recommendation: jsonBounds{n(r.Target), n(r.Lower), n(r.Upper), n(r.Uncapped)},
-		Proposed:       n(r.Proposed), Headroom: n(r.Headroom),
-	}
 }
 
 func utc(t time.Time) *time.Time {

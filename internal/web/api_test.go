@@ -18,7 +18,7 @@ func TestBeforeTheFirstReport(t *testing.T) {
 		"/api/v1/slos":           `{"reports":[],"alerts":[]}`,
 		"/api/v1/slos?slo=later": `{"reports":[],"alerts":[]}`,
 		"/api/v1/alerts":         `{"time":null,"alerts":[]}`,
-		"/api/v1/rightsizing":    `{"time":null,"workloads":[]}`,
+		"/api/v1/rightsizing":    `{"time":null,"totals":[],"workloads":[]}`,
 	} {
 		if status, body, _ := ask(h, "GET", target); status != 200 || body != want+"\n" {
 			t.Errorf("%s: %d %s, want %s", target, status, body, want)
@@ -137,16 +137,32 @@ func TestRightsizing(t *testing.T) {
 	r.Workloads[1].Containers[0].Memory.Limit = slo.Value{}
 	h := face(t, web.Options{}, r)
 	const (
-		stamp    = `{"time":"2026-01-02T00:00:00Z","workloads":[`
-		nothing  = `{"request":null,"limit":null,"recommendation":{"target":null,"lower":null,"upper":null,"uncapped":null},"proposed_request":null,"headroom":null}`
-		cart     = `{"namespace":"shop","workload_kind":"Deployment","workload":"cart","vpa":"","update_mode":"","replicas":0,"services":[],"containers":[{"container":"cart","cpu_cores":` + nothing + `,"memory_bytes":` + nothing + `}]}`
-		checkout = `{"namespace":"shop","workload_kind":"Deployment","workload":"checkout","vpa":"checkout-vpa","update_mode":"Off","replicas":3,"services":["checkout"],"containers":[{"container":"app",` +
-			`"cpu_cores":{"request":0.5,"limit":1,"recommendation":{"target":0.2,"lower":0.1,"upper":0.8,"uncapped":0.2},"proposed_request":0.2,"headroom":0.3},` +
-			`"memory_bytes":{"request":268435456,"limit":null,"recommendation":{"target":402653184,"lower":134217728,"upper":1073741824,"uncapped":null},"proposed_request":402653184,"headroom":-134217728}}]}`
+		stamp   = `{"time":"2026-01-02T00:00:00Z","totals":[],"workloads":[`
+		totals  = `{"time":"2026-01-02T00:00:00Z","totals":[{"currency":"USD","hourly_savings_safe":0,"hourly_savings_blocked":0.0455,"hourly_savings_ungated":0,"hourly_cost":0.0020625}],"workloads":[`
+		bare    = `"evidence":{"p50":null,"p90":null,"p95":null,"p99":null,"max":null,"high_water":null,"stable_since":null,"watched_seconds":0,"confidence_days":null,"representative_ratio":null,"oom_risk_ratio":null,"autoscaled_replicas":null}}`
+		nothing = `{"request":null,"limit":null,"recommendation":{"target":null,"lower":null,"upper":null,"uncapped":null},"proposed_request":null,"proposed_limit":null,"next_request":null,"headroom":null,"verdict":"","eligible_at":null,` + bare
+		cart    = `{"namespace":"shop","workload_kind":"Deployment","workload":"cart","vpa":"","update_mode":"","replicas":0,"services":[],` +
+			`"verdict":"","gate":"","urgency":0,"sentence":"","reasons":[],"eligible_at":null,"currency":"","hourly_savings":null,"hourly_cost":null,` +
+			`"budget_exposure_ratio":null,"monthly_savings_per_budget_percent":null,"qos_class":"","proposed_qos_class":"","managed_by":"",` +
+			`"containers":[{"container":"cart","cpu_cores":` + nothing + `,"memory_bytes":` + nothing + `,"checkpoint_last_update":null,"last_oom_killed":null}],"patch":null}`
+		at       = `/spec/template/spec/containers/0`
+		checkout = `{"namespace":"shop","workload_kind":"Deployment","workload":"checkout","vpa":"checkout-vpa","update_mode":"Off","replicas":3,"services":["checkout"],` +
+			`"verdict":"raise","gate":"blocked","urgency":3,"sentence":"app needs 384 MiB of memory instead of 256 MiB, because it was killed for lack of memory within a day.",` +
+			`"reasons":[{"container":"app","resource":"cpu","reason":"over_provisioned"},{"container":"app","resource":"memory","reason":"oom_killed"}],` +
+			`"eligible_at":null,"currency":"USD","hourly_savings":0.0455,"hourly_cost":0.0020625,"budget_exposure_ratio":0.11574074,"monthly_savings_per_budget_percent":null,` +
+			`"qos_class":"Burstable","proposed_qos_class":"Burstable","managed_by":"","containers":[{"container":"app",` +
+			`"cpu_cores":{"request":0.5,"limit":1,"recommendation":{"target":0.2,"lower":0.1,"upper":0.8,"uncapped":0.2},"proposed_request":0.2,"proposed_limit":1,"next_request":0.35,"headroom":0.3,"verdict":"shrink","eligible_at":null,` + bare + `,` +
+			`"memory_bytes":{"request":268435456,"limit":null,"recommendation":{"target":402653184,"lower":134217728,"upper":1073741824,"uncapped":null},"proposed_request":402653184,"proposed_limit":536870912,"next_request":402653184,"headroom":-134217728,"verdict":"raise","eligible_at":null,` + bare + `,` +
+			`"checkpoint_last_update":"2026-01-01T23:59:30Z","last_oom_killed":"2026-01-01T23:00:00Z"}],` +
+			// The CPU that a budget blocks is not in the patch.
+			`"patch":[{"op":"test","path":"` + at + `/name","value":"app"},{"op":"test","path":"` + at + `/resources/requests/memory","value":"256Mi"},{"op":"test","path":"` + at + `/resources/limits/memory","value":"512Mi"},` +
+			`{"op":"replace","path":"` + at + `/resources/requests/memory","value":"384Mi"},{"op":"replace","path":"` + at + `/resources/limits/memory","value":"512Mi"}]}`
 	)
 	for query, want := range map[string]string{
-		"":                              stamp + cart + "," + checkout + "]}\n",
-		"?service=checkout":             stamp + checkout + "]}\n",
+		"":                              totals + checkout + "," + cart + "]}\n", // the most pressing first
+		"?service=checkout":             totals + checkout + "]}\n",
+		"?verdict=raise&gate=blocked":   totals + checkout + "]}\n",
+		"?verdict=keep":                 stamp + "]}\n",
 		"?namespace=shop&workload=cart": stamp + cart + "]}\n",
 		"?namespace=other":              stamp + "]}\n",
 		"?workload_kind=Job":            stamp + "]}\n",

@@ -30,6 +30,7 @@ type view struct {
 	Style     string   // path of the style sheet, with its version
 	Blocks    []block
 	Workloads []workloadView // nil without a cluster source
+	Worth     []string       // what workloads could release or would cost
 	Version   string
 }
 
@@ -163,6 +164,7 @@ func (s *Server) view() view {
 	v.Blocks = newBlocks(r.SLOs)
 	v.State, v.Headline = summary(v.Blocks)
 	v.Workloads = newWorkloadViews(r.Workloads, serviceStates(v.Blocks))
+	v.Worth = worth(r.Workloads)
 	v.Notices = r.Notices
 	return v
 }
@@ -339,6 +341,9 @@ type workloadView struct {
 	VPA       string
 	Replicas  int
 	Services  []serviceView
+	Verdict   string // "shrink, blocked"; "" where nothing is decided
+	Sign      string // class of the verdict's sign
+	Sentence  string
 	Container string
 	Resources []resourceView // CPU, memory
 }
@@ -362,11 +367,17 @@ func newWorkloadViews(workloads []rightsizing.Workload, states map[string]state)
 		return nil
 	}
 	out := []workloadView{}
+	ranked := make([]*rightsizing.Workload, len(workloads))
 	for i := range workloads {
-		w := &workloads[i]
+		ranked[i] = &workloads[i]
+	}
+	rightsizing.Rank(ranked)
+	for _, w := range ranked {
 		v := workloadView{
 			Name: oneLine(w.Name), Namespace: oneLine(w.Namespace), Kind: oneLine(w.Kind), VPA: sinks.Undefined, Replicas: w.Replicas,
 		}
+		v.Verdict, v.Sign = verdictOf(w)
+		v.Sentence = oneLine(w.Sentence)
 		if w.VPA != "" {
 			v.VPA = oneLine(w.VPA)
 			if w.UpdateMode != "" {
@@ -389,6 +400,42 @@ func newWorkloadViews(workloads []rightsizing.Workload, states map[string]state)
 			v.Resources = []resourceView{newResourceView("CPU", &c.CPU, cores), newResourceView("Memory", &c.Memory, size)}
 			out = append(out, v)
 		}
+	}
+	return out
+}
+
+// verdictOf is a verdict in words with what else decides, and the sign of its urgency.
+func verdictOf(w *rightsizing.Workload) (words, sign string) {
+	words = string(w.Verdict)
+	switch {
+	case w.Urgency > 1:
+		words += ", urgent"
+	case w.Gate != "" && w.Verdict == rightsizing.Shrink:
+		words += ", " + string(w.Gate)
+	}
+	switch {
+	case w.Urgency > 1:
+		return words, isFiring.Class()
+	case w.Verdict == rightsizing.Raise:
+		return words, isBurning.Class()
+	case w.Verdict == rightsizing.Shrink:
+		return words, isLow.Class()
+	case w.Verdict == rightsizing.Keep:
+		return words, isFine.Class()
+	}
+	return words, isUnknown.Class()
+}
+
+// worth is the money of all workloads in a sentence for each currency; nil without prices.
+func worth(workloads []rightsizing.Workload) []string {
+	d, err := sinks.NewRightsizing(&sinks.Report{Workloads: workloads}, nil)
+	if err != nil {
+		return nil // a patch that cannot be made is told by the API; the page shows none
+	}
+	var out []string
+	for _, m := range d.Totals {
+		out = append(out, fmt.Sprintf("A month in %s: %.2f safe to give back, %.2f blocked by an error budget, %.2f that no SLO watches; %.2f more to spend.",
+			oneLine(m.Currency), m.Safe*730, m.Blocked*730, m.Ungated*730, m.Cost*730))
 	}
 	return out
 }

@@ -49,6 +49,7 @@ func TestPage(t *testing.T) {
 		`<a href="explain?slo=search-latency&amp;route=%2Fitems">route=&#34;/items&#34;</a>`,
 		`value="0.75" aria-hidden="true"></meter> 75%`,
 		"yoyu 1.2.3",
+		"A month in USD: 0.00 safe to give back, 33.21 blocked by an error budget, 0.00 that no SLO watches; 1.51 more to spend.",
 	} {
 		if !strings.Contains(page, part) {
 			t.Errorf("no %q in\n%s", part, page)
@@ -62,7 +63,8 @@ func TestPage(t *testing.T) {
 			"Burn 5m": "0", "Burn 1h": "0", "Burn 6h": "0.5", "Burn 3d": "0.25", "Spent in": "–", "Coverage": "100%", "Alerts firing": "none"},
 		{"State": "fine", "Group": "route=&#34;_other&#34;", "Budget left": "100%",
 			"Burn 5m": "0", "Burn 1h": "0", "Burn 6h": "0", "Burn 3d": "0", "Spent in": "–", "Coverage": "100%", "Alerts firing": "none"},
-		{"Workload": "shop/checkout Deployment", "Services": "checkout firing", "Replicas": "3", "VPA": "checkout-vpa (Off)", "Container": "app",
+		{"Workload": "shop/checkout Deployment", "Services": "checkout firing",
+			"Verdict": "raise, urgent app needs 384 MiB of memory instead of 256 MiB, because it was killed for lack of memory within a day.", "Replicas": "3", "VPA": "checkout-vpa (Off)", "Container": "app",
 			"CPU request": "0.5", "CPU recommended": "0.2 0.1 to 0.8", "CPU headroom": "0.3 to spare",
 			"Memory request": "256 MiB", "Memory recommended": "384 MiB 128 MiB to 1 GiB", "Memory headroom": "128 MiB short"},
 	}

@@ -33,7 +33,7 @@ type Preset string
 const (
 	Minimal  Preset = "minimal"  // what monitors need: remaining budget, alert burn ratio. 3 and 0
 	Standard Preset = "standard" // and burn rates of every window, headroom of workloads. 11 and 2
-	Full     Preset = "full"     // every gauge of the vocabulary; infos are tags here. 35, 3 more for each correction, and 16
+	Full     Preset = "full"     // every gauge of the vocabulary; infos are tags here. 35, 3 more for each correction, and 22
 )
 
 var presets = map[Preset]sinks.Selection{

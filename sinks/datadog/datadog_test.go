@@ -106,7 +106,7 @@ func TestPresets(t *testing.T) {
 		preset         Preset
 		slo, container int
 	}{
-		{Minimal, 3, 0}, {Standard, 11, 2}, {"", 11, 2}, {Full, 35, 16},
+		{Minimal, 3, 0}, {Standard, 11, 2}, {"", 11, 2}, {Full, 35, 22},
 	} {
 		s := newSink(t, fake.New(fake.Options{}), Config{Metrics: c.preset})
 		if n := s.Count(&sinks.Report{SLOs: []slo.Status{status}}); n != c.slo {

@@ -168,7 +168,7 @@ func TestCollect(t *testing.T) {
 		{"collect[]=slo_burn_rate&collect[]=slo_b", 3, []string{"slo_burn_rate", "slo_bad_events_total", "slo_budget_policy_info"}},
 		{"collect[]=slo_error_budget_remaining", 2, []string{"slo_error_budget_remaining_ratio", "slo_error_budget_remaining_events"}},
 		{"collect[]=slo_error_budget_events", 1, []string{"slo_error_budget_events"}},
-		{"collect[]=rightsizing_&collect[]=vpa_", 12, []string{"vpa_info", "rightsizing_replicas"}},
+		{"collect[]=rightsizing_&collect[]=vpa_", 17, []string{"vpa_info", "rightsizing_replicas"}},
 		{"collect[]=slo_events", 1, []string{"slo_events_total"}},
 		{"collect[]=yoyu_", 2, []string{"yoyu_tick_duration_seconds"}},
 		{"collect[]=yoyu_tick_duration_seconds&collect[]=slo_period_seconds", 2, []string{"yoyu_tick_duration_seconds", "slo_period_seconds"}},

@@ -196,13 +196,28 @@ func Workload() rightsizing.Workload {
 			CPU: rightsizing.Resource{
 				Request: slo.Defined(0.5), Limit: slo.Defined(1),
 				Target: slo.Defined(0.2), Lower: slo.Defined(0.1), Upper: slo.Defined(0.8), Uncapped: slo.Defined(0.2),
-				Proposed: slo.Defined(0.2), Headroom: slo.Defined(0.3),
+				Proposed: slo.Defined(0.2), ProposedLimit: slo.Defined(1), Step: slo.Defined(0.35), Headroom: slo.Defined(0.3),
+				Verdict: rightsizing.Shrink, Reasons: []string{rightsizing.OverProvisioned},
 			},
 			Memory: rightsizing.Resource{
 				Request: slo.Defined(1 << 28), Limit: slo.Defined(1 << 29),
 				Target: slo.Defined(3 << 27), Lower: slo.Defined(1 << 27), Upper: slo.Defined(1 << 30),
-				Proposed: slo.Defined(3 << 27), Headroom: slo.Defined(-(1 << 27)),
+				Proposed: slo.Defined(3 << 27), ProposedLimit: slo.Defined(1 << 29), Step: slo.Defined(3 << 27), Headroom: slo.Defined(-(1 << 27)),
+				Verdict: rightsizing.Raise, Reasons: []string{rightsizing.OOMKilled},
 			},
+			Checkpoint: &rightsizing.Checkpoint{Updated: Time.Add(-30 * time.Second), First: Time.Add(-10 * slo.Day), Last: Time, Samples: 14400},
+			OOMKilled:  Time.Add(-time.Hour),
+			Raw:        `{"limits":{"cpu":"1","memory":"512Mi"},"requests":{"cpu":"500m","memory":"256Mi"}}`,
 		}},
+		Judgement: rightsizing.Judgement{
+			Verdict: rightsizing.Raise, Gate: rightsizing.Blocked, Urgency: 3,
+			Reasons: []rightsizing.Reason{
+				{Container: "app", Resource: "cpu", Code: rightsizing.OverProvisioned},
+				{Container: "app", Resource: "memory", Code: rightsizing.OOMKilled},
+			},
+			Sentence: "app needs 384 MiB of memory instead of 256 MiB, because it was killed for lack of memory within a day.",
+			Currency: "USD", Savings: slo.Defined(0.0455), Cost: slo.Defined(0.0020625), Exposure: slo.Defined(0.115740740),
+			QoS: rightsizing.Burstable, ProposedQoS: rightsizing.Burstable,
+		},
 	}
 }

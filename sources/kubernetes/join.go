@@ -2,11 +2,13 @@ package kubernetes
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 
@@ -17,85 +19,514 @@ import (
 // address is where a targetRef points: VPA matches by kind and name, whatever the apiVersion says.
 type address struct{ namespace, kind, name string }
 
+// joiner finds what belongs to a workload.
+type joiner struct {
+	workloads   map[address]*workload
+	pods        map[address][]*pod      // by the workload on top
+	scalers     map[address]*scaler     // by target
+	checkpoints map[address]*checkpoint // by VPA's namespace and name, and container in place of the kind
+	rolled      map[address]time.Time   // when the newest version of a template was made
+	versions    map[address]int64       // and which it was
+	jobs        map[address][]*workload // of a CronJob
+}
+
 // join puts every VPA beside the workload it watches. A VPA without a target watches nothing.
 func join(found objects, namespaces []string) ([]rightsizing.Workload, error) {
-	templates := map[address]*workload{}
-	for i := range found.workloads {
-		w := &found.workloads[i]
-		templates[address{w.Metadata.namespace(), w.Kind, w.Metadata.Name}] = w
-	}
+	j := newJoiner(found)
 	// The older VPA is the one the cluster obeys when two watch one workload, the first by name
 	// when they are of one age.
-	slices.SortFunc(found.vpas, func(a, b vpa) int {
+	slices.SortFunc(found.vpas, func(a, b *vpa) int {
 		return cmp.Or(a.Metadata.Created.Compare(b.Metadata.Created), cmp.Compare(a.Metadata.Name, b.Metadata.Name))
 	})
 	var out []rightsizing.Workload
-	for i := range found.vpas {
-		v := &found.vpas[i]
+	for _, v := range found.vpas {
 		namespace := v.Metadata.namespace()
 		if v.Spec.TargetRef == nil || len(namespaces) > 0 && !slices.Contains(namespaces, namespace) {
 			continue
 		}
-		at := address{namespace, v.Spec.TargetRef.Kind, v.Spec.TargetRef.Name}
-		w := rightsizing.Workload{
-			Namespace:  at.namespace,
-			Kind:       at.kind,
-			Name:       at.name,
-			VPA:        v.Metadata.Name,
-			UpdateMode: cmp.Or(v.Spec.UpdatePolicy.UpdateMode, "Recreate"), // as VPA reads a mode left out
-		}
-		if t := templates[at]; t != nil {
-			w.Replicas = t.replicas()
-			containers, err := t.containers()
-			if err != nil {
-				return nil, fmt.Errorf("%s %s/%s: %w", at.kind, at.namespace, at.name, err)
-			}
-			w.Containers = containers
-		}
-		if err := v.recommend(w.Containers); err != nil {
-			return nil, fmt.Errorf("%s %s/%s: %w", vpas.name, namespace, v.Metadata.Name, err)
+		w, err := j.workload(v, address{namespace, v.Spec.TargetRef.Kind, v.Spec.TargetRef.Name})
+		if err != nil {
+			return nil, err
 		}
 		out = append(out, w)
 	}
 	slices.SortStableFunc(out, func(a, b rightsizing.Workload) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
 	})
+	first := 0
+	for i := range out {
+		if out[i].Namespace != out[first].Namespace || out[i].Kind != out[first].Kind || out[i].Name != out[first].Name {
+			first = i
+		} else if i > first {
+			out[first].Rivals = append(out[first].Rivals, out[i].VPA)
+		}
+	}
 	return out, nil
+}
+
+func newJoiner(found objects) *joiner {
+	j := &joiner{
+		workloads: map[address]*workload{}, pods: map[address][]*pod{}, scalers: map[address]*scaler{},
+		checkpoints: map[address]*checkpoint{}, rolled: map[address]time.Time{}, versions: map[address]int64{},
+		jobs: map[address][]*workload{},
+	}
+	for _, w := range found.workloads {
+		at := address{w.Metadata.namespace(), w.Kind, w.Metadata.Name}
+		j.workloads[at] = w
+		owner, owned := w.Metadata.owner()
+		switch {
+		case owned && w.Kind == "ReplicaSet":
+			version, _ := strconv.ParseInt(w.Metadata.Annotations[revisionAnnotation], 10, 64) // without one it is the first
+			j.roll(owner, version, w.Metadata.Created)
+		case owned && w.Kind == "Job":
+			j.jobs[owner] = append(j.jobs[owner], w)
+		}
+	}
+	for _, r := range found.revisions {
+		if owner, owned := r.Metadata.owner(); owned {
+			j.roll(owner, r.Revision, r.Metadata.Created)
+		}
+	}
+	for _, p := range found.pods {
+		if at, owned := j.top(p.Metadata); owned && p.Status.Phase != "Succeeded" && p.Status.Phase != "Failed" {
+			j.pods[at] = append(j.pods[at], p)
+		}
+	}
+	for _, pods := range j.pods { // a mirror has no order, and what is made of it must have one
+		slices.SortFunc(pods, func(a, b *pod) int { return cmp.Compare(a.Metadata.Name, b.Metadata.Name) })
+	}
+	for _, s := range found.scalers {
+		at := address{s.Metadata.namespace(), s.Spec.Target.Kind, s.Spec.Target.Name}
+		if other := j.scalers[at]; other == nil || s.Metadata.Name < other.Metadata.Name {
+			j.scalers[at] = s
+		}
+	}
+	for _, c := range found.checkpoints {
+		// By what it says, not by its name, which two pairs of names may share.
+		j.checkpoints[address{c.Metadata.namespace(), c.Spec.Container, c.Spec.VPA}] = c
+	}
+	return j
+}
+
+// roll notes a version of a template.
+func (j *joiner) roll(owner address, version int64, made time.Time) {
+	if before, known := j.versions[owner]; !known || version > before || version == before && made.After(j.rolled[owner]) {
+		j.versions[owner], j.rolled[owner] = version, made
+	}
+}
+
+// owner is who controls an object.
+func (m metadata) owner() (address, bool) {
+	for _, o := range m.Owners {
+		if o.Controller {
+			return address{m.namespace(), o.Kind, o.Name}, true
+		}
+	}
+	return address{}, false
+}
+
+// top is the workload on top of all that own an object: what VPA wants a targetRef to name.
+func (j *joiner) top(m metadata) (at address, owned bool) {
+	for range 8 { // nobody owns himself, but a file may say so
+		up, ok := m.owner()
+		if !ok {
+			break
+		}
+		at, owned = up, true
+		above := j.workloads[up]
+		if above == nil {
+			break
+		}
+		m = above.Metadata
+	}
+	return at, owned
+}
+
+// workload makes one of a VPA's target.
+func (j *joiner) workload(v *vpa, at address) (rightsizing.Workload, error) {
+	w := rightsizing.Workload{
+		Namespace:  at.namespace,
+		Kind:       at.kind,
+		Name:       at.name,
+		VPA:        v.Metadata.Name,
+		UpdateMode: cmp.Or(v.Spec.UpdatePolicy.UpdateMode, "Recreate"), // as VPA reads a mode left out
+		RolledOut:  j.rolled[at],
+		StatusAt:   v.written(),
+	}
+	t := j.workloads[at]
+	pods := j.pods[at]
+	w.Condition, w.Message = v.condition(t != nil || len(pods) > 0)
+	if s := j.scalers[at]; s != nil {
+		w.Autoscaler = s.autoscaler()
+	}
+	if t != nil {
+		w.Replicas = t.replicas()
+		w.Labels, w.Managed = t.labels(), t.managed()
+		if t.Kind == "CronJob" {
+			w.Pods = meanPods(j.jobs[at], t.parallelism())
+		}
+		spec := t.template().Spec
+		if w.Condition == "" && some(spec.Resources) {
+			w.Condition = rightsizing.PodLevel
+		}
+		if err := describe(&w, spec); err != nil {
+			return w, fmt.Errorf("%s %s/%s: %w", at.kind, at.namespace, at.name, err)
+		}
+	} else if len(pods) > 0 {
+		// A kind that is not read, such as a Rollout: its pods show it, but not where to change it.
+		w.Replicas, w.Labels = len(pods), serviceLabels(pods[0].Metadata.Labels, nil)
+	}
+	for _, p := range pods {
+		if err := p.show(&w); err != nil {
+			return w, fmt.Errorf("%s %s/%s: pod %s: %w", at.kind, at.namespace, at.name, p.Metadata.Name, err)
+		}
+	}
+	if err := errors.Join(v.policies(w.Containers), v.recommend(w.Containers), j.remember(&w)); err != nil {
+		return w, fmt.Errorf("%s %s/%s: %w", vpas.name, at.namespace, v.Metadata.Name, err)
+	}
+	return w, nil
 }
 
 // namespace is where the object is: a file may leave it out, as kubectl does.
 func (m metadata) namespace() string { return cmp.Or(m.Namespace, "default") }
+
+// written is when the VPA's status was last written; zero when nobody says.
+func (v *vpa) written() time.Time {
+	var at time.Time
+	for _, m := range v.Metadata.Managed {
+		if m.Subresource == "status" && m.Time.After(at) {
+			at = m.Time
+		}
+	}
+	return at
+}
+
+// condition is why the recommendation says nothing. The recommender's own word goes first.
+func (v *vpa) condition(found bool) (rightsizing.Condition, string) {
+	said := map[string]condition{}
+	for _, c := range v.Status.Conditions {
+		if c.Status == "True" {
+			said[c.Type] = c
+		}
+	}
+	_, nopods := said["NoPodsMatched"]
+	_, doubted := said["LowConfidence"]
+	switch c, unsupported := said["ConfigUnsupported"]; {
+	case unsupported:
+		return rightsizing.Unsupported, c.Message
+	case !found:
+		return rightsizing.Missing, ""
+	case nopods:
+		return rightsizing.NoPods, ""
+	case v.Status.Observed != nil && *v.Status.Observed != v.Metadata.Generation:
+		return rightsizing.Outdated, ""
+	case doubted:
+		return rightsizing.Doubted, ""
+	}
+	return "", ""
+}
 
 // replicas is how many pods the workload is to have.
 func (w *workload) replicas() int {
 	switch {
 	case w.Kind == "DaemonSet":
 		return w.Status.Desired
+	case w.Kind == "Job":
+		return w.parallelism()
+	case w.Kind == "CronJob":
+		return 0
 	case w.Spec.Replicas == nil:
 		return 1
 	}
 	return *w.Spec.Replicas
 }
 
-// containers are the template's containers with what they ask for.
-func (w *workload) containers() ([]rightsizing.Container, error) {
-	var out []rightsizing.Container
-	for _, c := range w.Spec.Template.Spec.Containers {
-		one := rightsizing.Container{Name: c.Name}
-		err := errors.Join(
-			c.Resources.Requests.read("request", &one.CPU.Request, &one.Memory.Request),
-			c.Resources.Limits.read("limit", &one.CPU.Limit, &one.Memory.Limit),
-		)
-		if err != nil {
-			return nil, fmt.Errorf("container %s: %w", c.Name, err)
-		}
-		out = append(out, one)
+func (w *workload) parallelism() int {
+	p := w.Spec.Parallelism
+	if w.Kind == "CronJob" {
+		p = w.Spec.JobTemplate.Spec.Parallelism
 	}
+	if p == nil {
+		return 1
+	}
+	return *p
+}
+
+// template is where the pods are described.
+func (w *workload) template() template {
+	if w.Kind == "CronJob" {
+		return w.Spec.JobTemplate.Spec.Template
+	}
+	return w.Spec.Template
+}
+
+// labels are those that may name a service, the workload's own before its pods'.
+func (w *workload) labels() map[string]string {
+	return serviceLabels(w.Metadata.Labels, w.template().Metadata.Labels)
+}
+
+func serviceLabels(own, pods map[string]string) map[string]string {
+	var out map[string]string
+	for _, name := range rightsizing.ServiceLabels {
+		if value := cmp.Or(own[name], pods[name]); value != "" {
+			if out == nil {
+				out = map[string]string{}
+			}
+			out[name] = value
+		}
+	}
+	return out
+}
+
+// managed is who writes the workload and would undo what others do to it.
+func (w *workload) managed() string {
+	l := w.Metadata.Labels
+	switch {
+	case w.Metadata.Annotations[argoAnnotation] != "":
+		return "Argo CD"
+	case l["kustomize.toolkit.fluxcd.io/name"] != "", l["helm.toolkit.fluxcd.io/name"] != "":
+		return "Flux"
+	case l["app.kubernetes.io/managed-by"] == "Helm":
+		return "Helm"
+	}
+	return ""
+}
+
+// meanPods is how many pods of a CronJob run on the mean: how long a job takes, for how long there
+// is from one to the next. Undefined before the second one has started.
+func meanPods(jobs []*workload, parallel int) slo.Value {
+	var first, last time.Time
+	var running time.Duration
+	ended := 0
+	for _, job := range jobs {
+		at := job.Status.Started
+		if at.IsZero() {
+			continue
+		}
+		if first.IsZero() || at.Before(first) {
+			first = at
+		}
+		if at.After(last) {
+			last = at
+		}
+		if job.Status.Completed.After(at) {
+			running += job.Status.Completed.Sub(at)
+			ended++
+		}
+	}
+	if ended == 0 || !last.After(first) {
+		return slo.Value{}
+	}
+	started := 0
+	for _, job := range jobs {
+		if !job.Status.Started.IsZero() {
+			started++
+		}
+	}
+	every := last.Sub(first).Seconds() / float64(started-1)
+	return slo.Defined(float64(parallel) * running.Seconds() / float64(ended) / every)
+}
+
+// autoscaler is what a HorizontalPodAutoscaler looks at. One that says nothing looks at CPU.
+func (s *scaler) autoscaler() *rightsizing.Autoscaler {
+	a := &rightsizing.Autoscaler{Name: s.Metadata.Name, Min: 1, Max: s.Spec.Max}
+	if s.Spec.Min != nil {
+		a.Min = *s.Spec.Min
+	}
+	if len(s.Spec.Metrics) == 0 {
+		a.CPU = slo.Defined(0.8) // the API server's default
+	}
+	for _, m := range s.Spec.Metrics {
+		if r := m.Resource; r != nil && r.Target.Utilization != nil {
+			share := slo.Defined(*r.Target.Utilization / 100)
+			switch r.Name {
+			case "cpu":
+				a.CPU = share
+			case "memory":
+				a.Memory = share
+			}
+		}
+		if r := m.Container; r != nil && r.Target.Utilization != nil {
+			if a.Containers == nil {
+				a.Containers = map[string]rightsizing.Resources{}
+			}
+			one, share := a.Containers[r.Container], slo.Defined(*r.Target.Utilization/100)
+			switch r.Name {
+			case "cpu":
+				one.CPU = share
+			case "memory":
+				one.Memory = share
+			}
+			a.Containers[r.Container] = one
+		}
+	}
+	return a
+}
+
+// some reports whether an object of resources says anything.
+func some(raw json.RawMessage) bool {
+	var r resources
+	return len(raw) > 0 && json.Unmarshal(raw, &r) == nil && len(r.Requests)+len(r.Limits) > 0
+}
+
+// describe adds the template's containers with what they ask for, native sidecars among them.
+func describe(w *rightsizing.Workload, spec podSpec) error {
+	for i := range spec.Containers {
+		one, err := spec.Containers[i].read()
+		if err != nil {
+			return err
+		}
+		one.Index = i
+		w.Containers = append(w.Containers, one)
+	}
+	for i := range spec.Init {
+		one, err := spec.Init[i].read()
+		if err != nil {
+			return err
+		}
+		if one.Index = i; spec.Init[i].Restart == "Always" {
+			one.Place = rightsizing.Sidecar
+			w.Containers = append(w.Containers, one)
+		} else {
+			w.Init = append(w.Init, one)
+		}
+	}
+	return nil
+}
+
+// read is what a container asks for.
+func (c *container) read() (rightsizing.Container, error) {
+	out := rightsizing.Container{Name: c.Name}
+	var r resources
+	if len(c.Resources) > 0 {
+		out.Raw = string(c.Resources)
+		if err := json.Unmarshal(c.Resources, &r); err != nil {
+			return out, fmt.Errorf("container %s: resources: %w", c.Name, err)
+		}
+	}
+	err := errors.Join(
+		r.Requests.read("request", &out.CPU.Request, &out.Memory.Request),
+		r.Limits.read("limit", &out.CPU.Limit, &out.Memory.Limit),
+	)
+	if err != nil {
+		return out, fmt.Errorf("container %s: %w", c.Name, err)
+	}
+	if !out.CPU.Request.Defined && out.CPU.Limit.Defined {
+		out.CPU.Request, out.CPU.Defaulted = out.CPU.Limit, true // a request left out is the limit
+	}
+	if !out.Memory.Request.Defined && out.Memory.Limit.Defined {
+		out.Memory.Request, out.Memory.Defaulted = out.Memory.Limit, true
+	}
+	var env []string
+	for _, e := range c.Env {
+		env = append(env, e.Name+"="+e.Value)
+	}
+	out.Heap = rightsizing.HeapOf(append(c.Command[:len(c.Command):len(c.Command)], c.Args...), env)
 	return out, nil
 }
 
+// show adds what a pod shows of its containers: what they really have, how they died, and which
+// others have put beside them.
+func (p *pod) show(w *rightsizing.Workload) error {
+	for i := range p.Spec.Containers {
+		spec := &p.Spec.Containers[i]
+		has, err := spec.read()
+		if err != nil {
+			return err
+		}
+		k := slices.IndexFunc(w.Containers, func(c rightsizing.Container) bool { return c.Name == spec.Name && c.Place != rightsizing.Sidecar })
+		if k < 0 {
+			has.Place, has.Raw = rightsizing.Injected, ""
+			w.Containers = append(w.Containers, has)
+			k = len(w.Containers) - 1
+		}
+		c := &w.Containers[k]
+		raw := spec.Resources
+		for _, s := range p.Status.Containers {
+			if s.Name != spec.Name {
+				continue
+			}
+			if some(s.Resources) {
+				raw = s.Resources
+			}
+			for _, state := range []containerState{s.State, s.Last} {
+				if t := state.Terminated; t != nil && t.Reason == "OOMKilled" && t.Finished.After(c.OOMKilled) {
+					c.OOMKilled = t.Finished
+				}
+			}
+		}
+		if before := p.Metadata.Annotations[boostAnnotation+spec.Name]; before != "" {
+			c.Boosted, raw = true, json.RawMessage(before)
+		}
+		var r resources
+		if len(raw) > 0 {
+			if err := json.Unmarshal(raw, &r); err != nil {
+				return fmt.Errorf("container %s: resources: %w", spec.Name, err)
+			}
+		}
+		var cpu, memory slo.Value
+		if err := r.Requests.read("request", &cpu, &memory); err != nil {
+			return fmt.Errorf("container %s: %w", spec.Name, err)
+		}
+		runs(&c.CPU, cpu)
+		runs(&c.Memory, memory)
+		for _, condition := range p.Status.Conditions {
+			if condition.Type == "PodResizePending" && condition.Status == "True" && c.Resize != "Infeasible" {
+				c.Resize = condition.Reason
+			}
+		}
+	}
+	return nil
+}
+
+// runs notes what a running pod asks for. Where the template asks for nothing, that is what a
+// LimitRange gave it.
+func runs(r *rightsizing.Resource, request slo.Value) {
+	if !request.Defined {
+		return
+	}
+	if !r.Running.Defined || request.Float > r.Running.Float {
+		r.Running = request
+	}
+	if !r.Request.Defined {
+		r.Request, r.Defaulted = request, true
+	}
+}
+
+// policies are what the VPA may do with each container: the one that names it, else that for all
+// others, never both.
+func (v *vpa) policies(containers []rightsizing.Container) error {
+	for i := range containers {
+		c := &containers[i]
+		c.Boosted = c.Boosted || len(v.Spec.StartupBoost) > 0
+		all := v.Spec.ResourcePolicy.Containers
+		k := slices.IndexFunc(all, func(p policy) bool { return p.Name == c.Name })
+		if k < 0 {
+			k = slices.IndexFunc(all, func(p policy) bool { return p.Name == "*" })
+		}
+		if k < 0 {
+			continue
+		}
+		p := &all[k]
+		c.Excluded = p.Mode == "Off"
+		c.Boosted = c.Boosted || len(p.StartupBoost) > 0
+		if p.Controlled != nil {
+			c.CPU.Uncontrolled = !slices.Contains(*p.Controlled, "cpu")
+			c.Memory.Uncontrolled = !slices.Contains(*p.Controlled, "memory")
+		}
+		err := errors.Join(
+			p.MinAllowed.read("minAllowed", &c.CPU.MinAllowed, &c.Memory.MinAllowed),
+			p.MaxAllowed.read("maxAllowed", &c.CPU.MaxAllowed, &c.Memory.MaxAllowed),
+		)
+		if err != nil {
+			return fmt.Errorf("container %s: %w", c.Name, err)
+		}
+	}
+	return nil
+}
+
 // recommend fills in what the VPA says about the containers. A container that it still remembers
-// but the template has no more is passed over.
+// but neither the template nor a pod has any more is passed over.
 func (v *vpa) recommend(containers []rightsizing.Container) error {
 	for _, r := range v.Status.Recommendation.Containers {
 		i := slices.IndexFunc(containers, func(c rightsizing.Container) bool { return c.Name == r.Name })
@@ -114,6 +545,44 @@ func (v *vpa) recommend(containers []rightsizing.Container) error {
 		}
 	}
 	return nil
+}
+
+// remember adds what the recommender's checkpoints say.
+func (j *joiner) remember(w *rightsizing.Workload) error {
+	for i := range w.Containers {
+		c := &w.Containers[i]
+		kept := j.checkpoints[address{w.Namespace, c.Name, w.VPA}]
+		if kept == nil || kept.Status.Updated.IsZero() {
+			continue
+		}
+		cpu, err := kept.Status.CPU.read()
+		memory, also := kept.Status.Memory.read()
+		if err := errors.Join(err, also); err != nil {
+			return fmt.Errorf("checkpoint %s: %w", kept.Metadata.Name, err)
+		}
+		c.Checkpoint = &rightsizing.Checkpoint{
+			Updated: kept.Status.Updated, First: kept.Status.First, Last: kept.Status.Last,
+			Samples: kept.Status.Samples, CPU: cpu, Memory: memory,
+		}
+	}
+	return nil
+}
+
+// read is the histogram in the order of its buckets.
+func (h histogram) read() (rightsizing.Histogram, error) {
+	if len(h.Weights) == 0 {
+		return nil, nil
+	}
+	out := make(rightsizing.Histogram, 0, len(h.Weights))
+	for index, weight := range h.Weights {
+		n, err := strconv.Atoi(index)
+		if err != nil || n < 0 || weight < 0 {
+			return nil, fmt.Errorf("bucket %q of weight %v", index, weight)
+		}
+		out = append(out, rightsizing.Bucket{Index: n, Weight: weight})
+	}
+	slices.SortFunc(out, func(a, b rightsizing.Bucket) int { return cmp.Compare(a.Index, b.Index) })
+	return out, nil
 }
 
 // read sets the amounts that are there, in cores and bytes, and leaves the others undefined.

@@ -1,24 +1,27 @@
 // Package kubernetes reads what VerticalPodAutoscalers recommend and what their workloads ask for,
 // from a cluster or from a file of objects.
 //
-//	verticalpodautoscalers ─┐
-//	deployments             │  join by targetRef
-//	statefulsets            ├────────────────────▶ []rightsizing.Workload
-//	daemonsets              ┘
+//	verticalpodautoscalers, checkpoints ─┐
+//	deployments, statefulsets, …         │
+//	replicasets, controllerrevisions     ├─ join by targetRef and owner ─▶ []rightsizing.Workload
+//	pods                                 │
+//	horizontalpodautoscalers             ┘
 //
-// It only lists: one call for each kind of object (one for each namespace, when namespaces are
-// named), in pages. It writes nothing to the cluster. A cluster without the VPA API is a cluster
-// without VPAs, not an error. What an object does not say is undefined, never 0.
+// It only lists and watches, each kind of object once (in each namespace, when namespaces are
+// named). It writes nothing to the cluster. A cluster without the VPA API is a cluster without
+// VPAs, not an error. What an object does not say is undefined, never 0.
 package kubernetes
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"regexp"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -35,7 +38,8 @@ type Source struct {
 	objects    string  // file of objects in place of a cluster
 	api        *server // nil when objects are read from a file
 	log        *slog.Logger
-	without    atomic.Bool // the cluster has no VPA API: said once, not at every turn
+	without    atomic.Bool               // the cluster has no VPA API: said once, not at every turn
+	mirrors    atomic.Pointer[[]*mirror] // nil while nobody runs it
 }
 
 var _ sources.Source[rightsizing.Workload] = (*Source)(nil)
@@ -116,7 +120,13 @@ func (s *Source) Collect(ctx context.Context, _ slo.Span, _ ...string) ([]rights
 		}
 		return join(found, s.namespaces)
 	}
-	found, err := s.list(ctx)
+	var found objects
+	var err error
+	if mirrors := s.mirrors.Load(); mirrors != nil {
+		found, err = s.reflected(ctx, *mirrors)
+	} else {
+		found, err = s.list(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -125,53 +135,114 @@ func (s *Source) Collect(ctx context.Context, _ slo.Span, _ ...string) ([]rights
 
 // list asks the API server for everything, VPAs first: a cluster without any is asked no more.
 func (s *Source) list(ctx context.Context) (objects, error) {
-	var found objects
-	err := each(ctx, s.api, vpas, s.namespaces, &found.vpas)
-	if missing := (*missingError)(nil); errors.As(err, &missing) {
-		if !s.without.Swap(true) {
-			s.log.Info("cluster has no VerticalPodAutoscaler API: no recommendations to show", "source", s.name)
-		}
-		return objects{}, nil
-	}
-	if err != nil {
+	found, err := s.each(ctx, vpas)
+	if err != nil || len(found.vpas) == 0 {
 		return objects{}, err
 	}
-	s.without.Store(false)
-	if len(found.vpas) == 0 {
-		return found, nil
-	}
-	workloads := make([][]workload, len(workloadKinds))
+	parts := make([]objects, len(kinds)-1)
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(len(workloadKinds))
-	for i, kind := range workloadKinds {
-		g.Go(func() error {
-			err := each(ctx, s.api, kind, s.namespaces, &workloads[i])
-			for j := range workloads[i] {
-				workloads[i][j].Kind = kind.name
-			}
+	g.SetLimit(4)
+	for i, k := range kinds[1:] {
+		g.Go(func() (err error) {
+			parts[i], err = s.each(ctx, k)
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return objects{}, err
 	}
-	found.workloads = slices.Concat(workloads...)
+	for _, p := range parts {
+		found.checkpoints = append(found.checkpoints, p.checkpoints...)
+		found.workloads = append(found.workloads, p.workloads...)
+		found.revisions = append(found.revisions, p.revisions...)
+		found.pods = append(found.pods, p.pods...)
+		found.scalers = append(found.scalers, p.scalers...)
+	}
 	return found, nil
 }
 
-// each lists one kind of object in the namespaces, or in all of them.
-func each[T any](ctx context.Context, api *server, kind kind, namespaces []string, into *[]T) error {
-	if len(namespaces) == 0 {
-		namespaces = []string{""}
-	}
-	for _, namespace := range namespaces {
-		if err := list(ctx, api, kind, namespace, into); err != nil {
-			where := "in all namespaces"
-			if namespace != "" {
-				where = "in namespace " + namespace
+// each lists one kind of object in the namespaces, or in all of them. A kind that the server does
+// not have is one without objects, unless every cluster has it.
+func (s *Source) each(ctx context.Context, k kind) (objects, error) {
+	var found objects
+	for _, namespace := range s.spaces() {
+		_, err := s.api.list(ctx, k, namespace, func(raw json.RawMessage) error {
+			one, err := k.decode(raw)
+			if err != nil {
+				return fmt.Errorf("answer: %w", err)
 			}
-			return fmt.Errorf("%s %s: %w", kind.resource, where, err)
+			found.put(one)
+			return nil
+		})
+		if missing := (*missingError)(nil); errors.As(err, &missing) && !k.needed {
+			if k.name == vpas.name {
+				s.noVPAs(true)
+			}
+			return objects{}, nil
+		}
+		if err != nil {
+			return objects{}, fmt.Errorf("%s: %w", where(k, namespace), err)
 		}
 	}
-	return nil
+	if k.name == vpas.name {
+		s.noVPAs(false)
+	}
+	return found, nil
+}
+
+// spaces are the namespaces that are asked, one by one; "" is all of them.
+func (s *Source) spaces() []string {
+	if len(s.namespaces) == 0 {
+		return []string{""}
+	}
+	return s.namespaces
+}
+
+// noVPAs says once that the cluster has no VPA API: a state, no error.
+func (s *Source) noVPAs(so bool) {
+	if s.without.Swap(so) != so && so {
+		s.log.Info("cluster has no VerticalPodAutoscaler API: no recommendations to show", "source", s.name)
+	}
+}
+
+// Run follows the cluster until ctx ends: everything is listed once, and then changes as it changes
+// there. Meanwhile Collect asks nobody. Without Run, Collect lists everything each time.
+func (s *Source) Run(ctx context.Context) error {
+	if s.api == nil {
+		return nil
+	}
+	var mirrors []*mirror
+	for _, k := range kinds {
+		for _, namespace := range s.spaces() {
+			mirrors = append(mirrors, newMirror(k, namespace, s.api))
+		}
+	}
+	s.mirrors.Store(&mirrors)
+	defer s.mirrors.Store(nil)
+	var running sync.WaitGroup
+	for _, m := range mirrors {
+		running.Go(func() { m.follow(ctx) })
+	}
+	running.Wait()
+	return ctx.Err()
+}
+
+// reflected is the cluster as the mirrors hold it, once they hold it whole.
+func (s *Source) reflected(ctx context.Context, mirrors []*mirror) (objects, error) {
+	var found objects
+	for _, m := range mirrors {
+		if err := m.wait(ctx); err != nil {
+			return objects{}, err
+		}
+		m.mu.Lock()
+		missing := m.missing
+		m.mu.Unlock()
+		if m.kind.name == vpas.name {
+			s.noVPAs(missing)
+		}
+	}
+	for _, m := range mirrors {
+		m.put(&found)
+	}
+	return found, nil
 }

@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,12 +33,15 @@ func demoWeb() rightsizing.Workload {
 	const mebi = 1 << 20
 	return rightsizing.Workload{
 		Namespace: "demo", Kind: "Deployment", Name: "web", VPA: "web", UpdateMode: "Off", Replicas: 3,
+		StatusAt: time.Date(2026, time.November, 22, 20, 43, 19, 0, time.UTC),
 		Containers: []rightsizing.Container{{
 			Name:   "app",
-			CPU:    rightsizing.Resource{Request: is(0.5), Target: is(0.379), Lower: is(0.245), Upper: is(1.321), Uncapped: is(0.379)},
+			Raw:    `{"limits":{"memory":"1Gi"},"requests":{"cpu":"500m","memory":"512Mi"}}`,
+			CPU:    rightsizing.Resource{Request: is(0.5), Target: is(0.379), Lower: is(0.245), Upper: is(1.321), Uncapped: is(0.379), MaxAllowed: is(2)},
 			Memory: rightsizing.Resource{Request: is(512 * mebi), Limit: is(1024 * mebi), Target: is(476450463), Lower: is(474089365), Upper: is(1661404982), Uncapped: is(476450463)},
 		}, {
-			Name:   "sidecar",
+			Name: "sidecar", Index: 1,
+			Raw:    `{"requests":{"cpu":"100m","memory":"128Mi"}}`,
 			CPU:    rightsizing.Resource{Request: is(0.1), Target: is(0.023), Lower: is(0.022), Upper: is(0.080), Uncapped: is(0.023)},
 			Memory: rightsizing.Resource{Request: is(128 * mebi), Target: is(125 * mebi), Lower: is(125 * mebi), Upper: is(221583534), Uncapped: is(125 * mebi)},
 		}},
@@ -47,6 +51,10 @@ func demoWeb() rightsizing.Workload {
 // answers are what a server answers by path; a path it does not have is 404 as kube-apiserver
 // says it.
 type answers map[string]string
+
+// others are the kinds of which a server has none unless a test says otherwise.
+var others = []string{"verticalpodautoscalercheckpoints", "replicasets", "controllerrevisions", "jobs", "cronjobs",
+	"replicationcontrollers", "pods", "horizontalpodautoscalers"}
 
 const (
 	vpaPath    = "/apis/autoscaling.k8s.io/v1/verticalpodautoscalers"
@@ -110,6 +118,9 @@ contexts:
 
 func (a answers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, ok := a[r.URL.Path]
+	if !ok && slices.ContainsFunc(others, func(name string) bool { return strings.HasSuffix(r.URL.Path, "/"+name) }) {
+		body, ok = emptyList, true
+	}
 	if !ok {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.WriteHeader(http.StatusNotFound)
@@ -140,18 +151,49 @@ func collect(t *testing.T, s *Source) []rightsizing.Workload {
 
 func equal(t *testing.T, got, want []rightsizing.Workload) {
 	t.Helper()
-	g, w := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want)
-	if g != w {
-		t.Errorf("got  %s\nwant %s", g, w)
+	differ(t, "workloads", reflect.ValueOf(got), reflect.ValueOf(want))
+}
+
+// differ names every place where two values differ, and nothing else: workloads are large.
+func differ(t *testing.T, path string, got, want reflect.Value) {
+	t.Helper()
+	switch got.Kind() {
+	case reflect.Struct:
+		if _, moment := got.Interface().(time.Time); moment {
+			break
+		}
+		for i := range got.NumField() {
+			if f := got.Type().Field(i); f.IsExported() {
+				differ(t, path+"."+f.Name, got.Field(i), want.Field(i))
+			}
+		}
+		return
+	case reflect.Slice:
+		if got.Len() != want.Len() {
+			break
+		}
+		for i := range got.Len() {
+			differ(t, fmt.Sprintf("%s[%d]", path, i), got.Index(i), want.Index(i))
+		}
+		return
+	case reflect.Pointer:
+		if !got.IsNil() && !want.IsNil() {
+			differ(t, path, got.Elem(), want.Elem())
+			return
+		}
+	}
+	if !reflect.DeepEqual(got.Interface(), want.Interface()) {
+		t.Errorf("%s: got %+v, want %+v", path, got, want)
 	}
 }
 
 // The recorded answers of a real API server, at the paths a real one has.
 func TestRecordedAnswers(t *testing.T) {
 	without := demoWeb()
+	without.StatusAt = time.Time{}
 	for i := range without.Containers {
 		c := &without.Containers[i]
-		c.CPU = rightsizing.Resource{Request: c.CPU.Request, Limit: c.CPU.Limit}
+		c.CPU = rightsizing.Resource{Request: c.CPU.Request, Limit: c.CPU.Limit, MaxAllowed: c.CPU.MaxAllowed}
 		c.Memory = rightsizing.Resource{Request: c.Memory.Request, Limit: c.Memory.Limit}
 	}
 	for _, tt := range []struct {
@@ -169,7 +211,11 @@ func TestRecordedAnswers(t *testing.T) {
 				daemonPath: emptyList,
 			}.ServeHTTP, Config{}, nil)
 			equal(t, collect(t, s), []rightsizing.Workload{tt.want})
-			if want := []string{daemonPath, deployPath, statefulP, vpaPath}; !slices.Equal(got.list(), want) {
+			var want []string
+			for _, k := range kinds {
+				want = append(want, "/"+strings.Join(k.path(""), "/"))
+			}
+			if slices.Sort(want); !slices.Equal(got.list(), want) {
 				t.Errorf("asked %v, want one call for each kind: %v", got.list(), want)
 			}
 		})
@@ -227,8 +273,8 @@ func TestPages(t *testing.T) {
 	if strings.Join(names, "") != "abcde" {
 		t.Errorf("workloads %v, want a to e in order", names)
 	}
-	if n := len(got.list()); n != 4*3 {
-		t.Errorf("%d requests, want 3 pages of each of 4 kinds", n)
+	if n := len(got.list()); n != 12*3 {
+		t.Errorf("%d requests, want 3 pages of each of 12 kinds", n)
 	}
 
 	s, _ = cluster(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -253,8 +299,8 @@ func TestNamespaces(t *testing.T) {
 	}
 	s, got := cluster(t, a.ServeHTTP, Config{Namespaces: []string{"empty", "demo"}}, nil)
 	equal(t, collect(t, s), []rightsizing.Workload{demoWeb()})
-	if n := len(got.list()); n != 8 {
-		t.Errorf("%d requests, want 4 kinds in 2 namespaces", n)
+	if n := len(got.list()); n != 2*12 {
+		t.Errorf("%d requests, want 12 kinds in 2 namespaces", n)
 	}
 }
 
@@ -355,15 +401,17 @@ func TestObjects(t *testing.T) {
 	}
 	const gibi = 1 << 30
 	db := rightsizing.Workload{Namespace: "shop", Kind: "StatefulSet", Name: "db", VPA: "zz-older", UpdateMode: "Initial", Replicas: 1,
+		Rivals: []string{"younger"},
 		Containers: []rightsizing.Container{{Name: "postgres",
+			Raw:    `{"limits":{"cpu":2.5,"ephemeral-storage":"1Gi","memory":4294967296},"requests":{"cpu":2,"memory":"4Gi"}}`,
 			CPU:    rightsizing.Resource{Request: is(2), Limit: is(2.5)},
 			Memory: rightsizing.Resource{Request: is(4 * gibi), Limit: is(4 * gibi)}}}}
 	second := db
-	second.VPA, second.UpdateMode = "younger", "InPlaceOrRecreate"
+	second.VPA, second.UpdateMode, second.Rivals = "younger", "InPlaceOrRecreate", nil
 	all := []rightsizing.Workload{
 		{Namespace: "default", Kind: "DaemonSet", Name: "agent", VPA: "agent-vpa", UpdateMode: "Recreate", Replicas: 7,
 			Containers: []rightsizing.Container{{Name: "agent", Memory: rightsizing.Resource{Target: is(1536)}}}},
-		{Namespace: "shop", Kind: "CronJob", Name: "nightly", VPA: "batch", UpdateMode: "Recreate"},
+		{Namespace: "shop", Kind: "CronJob", Name: "nightly", VPA: "batch", UpdateMode: "Recreate", Condition: rightsizing.Missing},
 		db, second, // the older VPA first: it is the one the cluster obeys
 	}
 	equal(t, collect(t, s), all)

@@ -16,16 +16,33 @@ import (
 
 // objects are what was read of a cluster, not yet joined.
 type objects struct {
-	vpas      []vpa
-	workloads []workload
+	vpas        []*vpa
+	checkpoints []*checkpoint
+	workloads   []*workload
+	revisions   []*revision
+	pods        []*pod
+	scalers     []*scaler
 }
 
-// The parts of the objects that are read; the rest of them may change as it likes.
+// The parts of the objects that are read; the rest of them may change as it likes. Nobody changes
+// an object once it is read: a watch hands the same one to every turn.
 type (
 	metadata struct {
-		Namespace string    `json:"namespace"`
-		Name      string    `json:"name"`
-		Created   time.Time `json:"creationTimestamp"`
+		Namespace   string            `json:"namespace"`
+		Name        string            `json:"name"`
+		Generation  int64             `json:"generation"`
+		Created     time.Time         `json:"creationTimestamp"`
+		Labels      map[string]string `json:"labels"`
+		Annotations map[string]string `json:"annotations"`
+		Owners      []struct {
+			Kind       string `json:"kind"`
+			Name       string `json:"name"`
+			Controller bool   `json:"controller"`
+		} `json:"ownerReferences"`
+		Managed []struct {
+			Subresource string    `json:"subresource"`
+			Time        time.Time `json:"time"`
+		} `json:"managedFields"`
 	}
 	// vpa is a VerticalPodAutoscaler of autoscaling.k8s.io/v1.
 	vpa struct {
@@ -38,12 +55,27 @@ type (
 			UpdatePolicy struct {
 				UpdateMode string `json:"updateMode"`
 			} `json:"updatePolicy"`
+			ResourcePolicy struct {
+				Containers []policy `json:"containerPolicies"`
+			} `json:"resourcePolicy"`
+			StartupBoost json.RawMessage `json:"startupBoost"`
 		} `json:"spec"`
 		Status struct {
 			Recommendation struct {
 				Containers []recommendation `json:"containerRecommendations"`
 			} `json:"recommendation"`
+			Conditions []condition `json:"conditions"`
+			Observed   *int64      `json:"observedGeneration"` // nil before VPA 1.8
 		} `json:"status"`
+	}
+	// policy is what a VPA may do with one container, or with all others for "*".
+	policy struct {
+		Name         string          `json:"containerName"`
+		Mode         string          `json:"mode"`
+		MinAllowed   amounts         `json:"minAllowed"`
+		MaxAllowed   amounts         `json:"maxAllowed"`
+		Controlled   *[]string       `json:"controlledResources"` // nil: both
+		StartupBoost json.RawMessage `json:"startupBoost"`
 	}
 	recommendation struct {
 		Name     string  `json:"containerName"`
@@ -52,33 +84,171 @@ type (
 		Upper    amounts `json:"upperBound"`
 		Uncapped amounts `json:"uncappedTarget"`
 	}
-	// workload is a Deployment, StatefulSet or DaemonSet.
+	condition struct {
+		Type    string `json:"type"`
+		Status  string `json:"status"`
+		Reason  string `json:"reason"`
+		Message string `json:"message"`
+	}
+	// checkpoint is a VerticalPodAutoscalerCheckpoint.
+	checkpoint struct {
+		Metadata metadata `json:"metadata"`
+		Spec     struct {
+			VPA       string `json:"vpaObjectName"`
+			Container string `json:"containerName"`
+		} `json:"spec"`
+		Status struct {
+			Updated time.Time `json:"lastUpdateTime"`
+			First   time.Time `json:"firstSampleStart"`
+			Last    time.Time `json:"lastSampleStart"`
+			Samples int       `json:"totalSamplesCount"`
+			CPU     histogram `json:"cpuHistogram"`
+			Memory  histogram `json:"memoryHistogram"`
+		} `json:"status"`
+	}
+	histogram struct {
+		Weights map[string]float64 `json:"bucketWeights"` // by index
+	}
+	// workload is anything with a template of pods.
 	workload struct {
 		Kind     string   `json:"kind"` // left out by lists of one kind
 		Metadata metadata `json:"metadata"`
 		Spec     struct {
-			Replicas *int `json:"replicas"` // nil is 1
-			Template struct {
+			Replicas    *int     `json:"replicas"`    // nil is 1
+			Parallelism *int     `json:"parallelism"` // Job; nil is 1
+			Template    template `json:"template"`
+			JobTemplate struct {
 				Spec struct {
-					Containers []container `json:"containers"`
+					Parallelism *int     `json:"parallelism"`
+					Template    template `json:"template"`
 				} `json:"spec"`
-			} `json:"template"`
+			} `json:"jobTemplate"` // CronJob
 		} `json:"spec"`
 		Status struct {
-			Desired int `json:"desiredNumberScheduled"` // DaemonSet
+			Desired   int       `json:"desiredNumberScheduled"` // DaemonSet
+			Started   time.Time `json:"startTime"`              // Job
+			Completed time.Time `json:"completionTime"`         // Job
 		} `json:"status"`
 	}
+	template struct {
+		Metadata metadata `json:"metadata"`
+		Spec     podSpec  `json:"spec"`
+	}
+	podSpec struct {
+		Containers []container     `json:"containers"`
+		Init       []container     `json:"initContainers"`
+		Resources  json.RawMessage `json:"resources"` // of the pod as a whole
+	}
 	container struct {
-		Name      string `json:"name"`
-		Resources struct {
-			Requests amounts `json:"requests"`
-			Limits   amounts `json:"limits"`
-		} `json:"resources"`
+		Name      string          `json:"name"`
+		Resources json.RawMessage `json:"resources"`
+		Restart   string          `json:"restartPolicy"` // Always: an init container that goes on running
+		Command   []string        `json:"command"`
+		Args      []string        `json:"args"`
+		Env       []struct {
+			Name  string `json:"name"`
+			Value string `json:"value"`
+		} `json:"env"`
+	}
+	// resources are what a container asks for.
+	resources struct {
+		Requests amounts `json:"requests"`
+		Limits   amounts `json:"limits"`
 	}
 	// amounts are quantities by resource, still as text: a broken one is reported with the object
 	// it belongs to.
 	amounts map[string]json.RawMessage
+	// revision is a ControllerRevision: one version of a StatefulSet's or DaemonSet's template.
+	revision struct {
+		Metadata metadata `json:"metadata"`
+		Revision int64    `json:"revision"`
+	}
+	pod struct {
+		Metadata metadata `json:"metadata"`
+		Spec     podSpec  `json:"spec"`
+		Status   struct {
+			Phase      string      `json:"phase"`
+			Conditions []condition `json:"conditions"`
+			Containers []struct {
+				Name      string          `json:"name"`
+				State     containerState  `json:"state"`
+				Last      containerState  `json:"lastState"`
+				Resources json.RawMessage `json:"resources"` // what it really has, while it is resized in place
+			} `json:"containerStatuses"`
+		} `json:"status"`
+	}
+	containerState struct {
+		Terminated *struct {
+			Reason   string    `json:"reason"`
+			Finished time.Time `json:"finishedAt"`
+		} `json:"terminated"`
+	}
+	// scaler is a HorizontalPodAutoscaler of autoscaling/v2.
+	scaler struct {
+		Metadata metadata `json:"metadata"`
+		Spec     struct {
+			Target struct {
+				Kind string `json:"kind"`
+				Name string `json:"name"`
+			} `json:"scaleTargetRef"`
+			Min     *int `json:"minReplicas"` // nil is 1
+			Max     int  `json:"maxReplicas"`
+			Metrics []struct {
+				Resource  *scaled `json:"resource"`
+				Container *scaled `json:"containerResource"`
+			} `json:"metrics"`
+		} `json:"spec"`
+	}
+	// scaled is a resource that an autoscaler looks at.
+	scaled struct {
+		Name      string `json:"name"`
+		Container string `json:"container"` // of a containerResource
+		Target    struct {
+			Utilization *float64 `json:"averageUtilization"` // percent of the request; nil: it aims at an amount
+		} `json:"target"`
+	}
 )
+
+// kept are the annotations that are read; all others are dropped as soon as they are decoded, as
+// kubectl keeps whole objects in one.
+func kept(name string) bool {
+	return name == revisionAnnotation || name == argoAnnotation || strings.HasPrefix(name, boostAnnotation)
+}
+
+// The annotations that are read.
+const (
+	revisionAnnotation = "deployment.kubernetes.io/revision"
+	argoAnnotation     = "argocd.argoproj.io/tracking-id"
+	boostAnnotation    = "vpaCpuStartupBoost/" // and the container's name: what it asked for before
+)
+
+// UnmarshalJSON keeps what is read of an object's metadata.
+func (m *metadata) UnmarshalJSON(text []byte) error {
+	type plain metadata
+	var all plain
+	if err := json.Unmarshal(text, &all); err != nil {
+		return err
+	}
+	var few map[string]string
+	for name, value := range all.Annotations {
+		if kept(name) {
+			if few == nil {
+				few = map[string]string{}
+			}
+			few[name] = value
+		}
+	}
+	all.Annotations = few
+	managed := all.Managed[:0]
+	for _, one := range all.Managed {
+		if one.Subresource == "status" {
+			managed = append(managed, one)
+		}
+	}
+	all.Managed = managed[:len(managed):len(managed)]
+	*m = metadata(all)
+	return nil
+}
 
 // object is enough of any object to tell what it is.
 type object struct {
@@ -134,24 +304,37 @@ func (o *objects) add(raw json.RawMessage, outer object) error {
 	if head.Kind == "" {
 		return errors.New("object has no kind")
 	}
-	group, _, _ := strings.Cut(head.APIVersion, "/")
-	if head.Kind == vpas.name && group == vpas.group {
-		var v vpa
-		if err := json.Unmarshal(raw, &v); err != nil {
-			return fmt.Errorf("%s: %w", head.Kind, err)
-		}
-		o.vpas = append(o.vpas, v)
+	group, _, versioned := strings.Cut(head.APIVersion, "/")
+	if !versioned {
+		group = "" // the core group has a version alone
 	}
-	for _, kind := range workloadKinds {
-		if head.Kind != kind.name || group != kind.group {
+	for _, k := range kinds {
+		if head.Kind != k.name || group != k.group {
 			continue
 		}
-		var w workload
-		if err := json.Unmarshal(raw, &w); err != nil {
+		one, err := k.decode(raw)
+		if err != nil {
 			return fmt.Errorf("%s: %w", head.Kind, err)
 		}
-		w.Kind = kind.name
-		o.workloads = append(o.workloads, w)
+		o.put(one)
 	}
 	return nil
+}
+
+// put takes a decoded object.
+func (o *objects) put(one any) {
+	switch one := one.(type) {
+	case *vpa:
+		o.vpas = append(o.vpas, one)
+	case *checkpoint:
+		o.checkpoints = append(o.checkpoints, one)
+	case *workload:
+		o.workloads = append(o.workloads, one)
+	case *revision:
+		o.revisions = append(o.revisions, one)
+	case *pod:
+		o.pods = append(o.pods, one)
+	case *scaler:
+		o.scalers = append(o.scalers, one)
+	}
 }

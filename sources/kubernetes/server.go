@@ -1,14 +1,19 @@
 package kubernetes
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
@@ -18,22 +23,6 @@ type server struct {
 	base   *url.URL
 	client *http.Client
 }
-
-// kind is a kind of object that is listed.
-type kind struct {
-	name     string // as objects and targetRefs say it
-	group    string
-	resource string // as addresses say it
-}
-
-var (
-	vpas          = kind{"VerticalPodAutoscaler", "autoscaling.k8s.io", "verticalpodautoscalers"}
-	workloadKinds = []kind{
-		{"Deployment", "apps", "deployments"},
-		{"StatefulSet", "apps", "statefulsets"},
-		{"DaemonSet", "apps", "daemonsets"},
-	}
-)
 
 // The size of a page, and of the largest answer that is read: a page of 500 objects with long
 // managed fields takes a few MB.
@@ -66,40 +55,74 @@ func dial(kubeconfig, context string, client *http.Client) (*server, error) {
 }
 
 // page is a list answer.
-type page[T any] struct {
+type page struct {
 	Metadata struct {
 		Continue string `json:"continue"`
+		Version  string `json:"resourceVersion"`
 	} `json:"metadata"`
-	Items []T `json:"items"`
+	Items []json.RawMessage `json:"items"`
 }
 
-// list appends all objects of a kind in a namespace, or in all of them for "", page by page.
-func list[T any](ctx context.Context, api *server, kind kind, namespace string, into *[]T) error {
-	parts := []string{"apis", kind.group, "v1"}
-	if namespace != "" {
-		parts = append(parts, "namespaces", namespace)
-	}
-	address := api.base.JoinPath(append(parts, kind.resource)...)
+// list yields all objects of a kind in a namespace, or in all of them for "", page by page. It
+// returns the version of the list, from which on a watch goes on.
+func (s *server) list(ctx context.Context, k kind, namespace string, yield func(raw json.RawMessage) error) (version string, err error) {
+	address := s.base.JoinPath(k.path(namespace)...)
 	query := url.Values{"limit": {pageSize}}
 	for {
 		address.RawQuery = query.Encode()
-		var p page[T]
-		if err := api.ask(ctx, address.String(), kind, &p); err != nil {
-			return err
+		var p page
+		if err := s.ask(ctx, address.String(), k, &p); err != nil {
+			return "", err
 		}
-		*into = append(*into, p.Items...)
+		for _, raw := range p.Items {
+			if err := yield(raw); err != nil {
+				return "", err
+			}
+		}
+		version = p.Metadata.Version
 		if p.Metadata.Continue == "" {
-			return nil
+			return version, nil
 		}
 		if p.Metadata.Continue == query.Get("continue") {
-			return fmt.Errorf("answer continues with the page it is")
+			return "", errors.New("answer continues with the page it is")
 		}
 		query.Set("continue", p.Metadata.Continue)
 	}
 }
 
+// watch opens a stream of changes since a version of a list. The server ends it after some minutes.
+func (s *server) watch(ctx context.Context, k kind, namespace string, o metav1.ListOptions) (*http.Response, error) {
+	address := s.base.JoinPath(k.path(namespace)...)
+	query := url.Values{"watch": {"1"}, "allowWatchBookmarks": {"true"}, "resourceVersion": {o.ResourceVersion}}
+	if o.TimeoutSeconds != nil {
+		query.Set("timeoutSeconds", strconv.FormatInt(*o.TimeoutSeconds, 10))
+	}
+	address.RawQuery = query.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", "application/json")
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return nil, fmt.Errorf("answer: %w", err)
+	}
+	if resp.StatusCode == http.StatusGone {
+		return nil, apierrors.NewResourceExpired("the version is too old: everything is listed anew")
+	}
+	return nil, refusal(resp.StatusCode, body, k, "watch")
+}
+
 // ask reads one answer into a value.
-func (s *server) ask(ctx context.Context, address string, kind kind, into any) error {
+func (s *server) ask(ctx context.Context, address string, k kind, into any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return err
@@ -115,7 +138,7 @@ func (s *server) ask(ctx context.Context, address string, kind kind, into any) e
 		return fmt.Errorf("answer: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return refusal(resp.StatusCode, body, kind)
+		return refusal(resp.StatusCode, body, k, "list")
 	}
 	if len(body) > maxAnswer {
 		return fmt.Errorf("answer is larger than %d MiB", maxAnswer>>20)
@@ -130,13 +153,13 @@ func (s *server) ask(ctx context.Context, address string, kind kind, into any) e
 type missingError struct{ kind kind }
 
 func (e *missingError) Error() string {
-	return fmt.Sprintf("404 Not Found: the server has no %s.%s", e.kind.resource, e.kind.group)
+	return "404 Not Found: the server has no " + e.kind.full()
 }
 
 // refusal is an answer that is not 200, with what the server said about it.
-func refusal(code int, body []byte, kind kind) error {
+func refusal(code int, body []byte, k kind, verb string) error {
 	if code == http.StatusNotFound {
-		return &missingError{kind}
+		return &missingError{k}
 	}
 	var status struct {
 		Message string `json:"message"`
@@ -146,7 +169,7 @@ func refusal(code int, body []byte, kind kind) error {
 		text += ": " + strings.TrimSpace(status.Message)
 	}
 	if code == http.StatusForbidden {
-		text += fmt.Sprintf(" (needed: verb list on %s in API group %s)", kind.resource, kind.group)
+		text += fmt.Sprintf(" (needed: verb %s on %s in API group %s)", verb, k.resource, cmp.Or(k.group, `""`))
 	}
-	return fmt.Errorf("%s", text)
+	return errors.New(text)
 }

@@ -38,6 +38,7 @@ func TestDashboards(t *testing.T) {
 	}}})
 	prom.Await(`count(rate(yoyu_tick_duration_seconds_count[30s]) > 0) == 2`, func(v model.Vector) bool { return len(v) == 1 })
 
+	rightsizing(t, prom)
 	files, err := filepath.Glob("../../deploy/grafana/*.json")
 	if err != nil || len(files) < 4 {
 		t.Fatalf("%d dashboards: %v", len(files), err)
@@ -108,3 +109,56 @@ func TestDashboards(t *testing.T) {
 		t.Errorf("only %d questions asked", asked)
 	}
 }
+
+// rightsizing asks the questions of PRODUCT.md that join what workloads ask for with the budgets of
+// their services, of two replicas that say the same.
+func rightsizing(t *testing.T, prom *promtest.Server) {
+	of := func(v model.Vector, label model.LabelName) map[string]float64 {
+		out := map[string]float64{}
+		for _, s := range v {
+			out[string(s.Metric[label])] = float64(s.Value)
+		}
+		return out
+	}
+	for _, q := range []struct {
+		about, query string
+		holds        func(v model.Vector) bool
+	}{
+		{"all four verdicts", `count by (verdict) (max without (instance, pod) (rightsizing_verdict))`, func(v model.Vector) bool {
+			got := of(v, "verdict")
+			return got["raise"] == 2 && got["shrink"] == 3 && got["keep"] == 1 && got["unknown"] == 1
+		}},
+		{"money a month", `730 * sum by (gate) (rightsizing_hourly_savings{currency="USD",instance=~"$one"})`, func(v model.Vector) bool {
+			got := of(v, "gate")
+			// images: 4 pods give back 0.75 cores of 0.0506 an hour; mailer: 2 pods 0.37.
+			return len(got) == 3 && near(got["safe"], 730*4*0.75*0.0506) && near(got["ungated"], 730*2*0.37*0.0506) && got["blocked"] > 0
+		}},
+		{"why a shrink waits", `rightsizing_reason{workload="checkout",reason=~"blocked:.*",instance=~"$one"}`, func(v model.Vector) bool {
+			return of(v, "reason")["blocked:no_alert"] == 1
+		}},
+		{"what cannot wait", `rightsizing_reason{reason="oom_killed",instance=~"$one"} and on(namespace, workload_kind, workload)
+			(slo_workload_info{instance=~"$one"} and on(service) (slo_alert_firing{severity="page",instance=~"$one"} == 1))`, func(v model.Vector) bool {
+			return len(v) == 1 && v[0].Metric["workload"] == "gateway" && v[0].Metric["container"] == "app"
+		}},
+		{"cores to give back where budgets are short", `sum by (service) (
+			sum by (namespace, workload_kind, workload) (rightsizing_headroom_cpu_cores{instance=~"$one"})
+			* on(namespace, workload_kind, workload) rightsizing_replicas{instance=~"$one"}
+			* on(namespace, workload_kind, workload) group_right() slo_workload_info{instance=~"$one"})
+			and on(service) (min by (service) (slo_error_budget_remaining_ratio{instance=~"$one"}) < 0.25)`, func(v model.Vector) bool {
+			// payment has overspent its week, finds its workload by a label, and asks for what it needs.
+			spare, found := of(v, "service")["payment"]
+			return found && near(spare, 0)
+		}},
+		{"the recommender's heartbeat", `time() - max(vpa_checkpoint_last_update_timestamp_seconds) < 120`, func(v model.Vector) bool { return len(v) == 1 }},
+	} {
+		t.Run(q.about, func(t *testing.T) {
+			one := prom.QueryAt(`rightsizing_replicas{workload="images"}`, time.Now()).(model.Vector)
+			if len(one) == 0 {
+				t.Fatal("no workload of the demo")
+			}
+			prom.Await(strings.ReplaceAll(q.query, "$one", string(one[0].Metric["instance"])), q.holds)
+		})
+	}
+}
+
+func near(got, want float64) bool { return got > want-1e-6 && got < want+1e-6 }

@@ -187,12 +187,15 @@ func questions(t *testing.T, prom *promtest.Server, y *yoyu) {
 		{"worst budget of a team", `min by (team) (slo_error_budget_remaining_ratio * on(slo) group_left(team) slo_info)`, labelled(model.Metric{"team": "payments"}, near(remaining))},
 		{"event-weighted", `sum by (team) (slo_error_budget_remaining_events * on(slo) group_left(team) slo_info)
 		  / sum by (team) (slo_error_budget_events * on(slo) group_left(team) slo_info)`, labelled(model.Metric{"team": "payments"}, near(remaining))},
-		// 3 pods × (0.5 − 0.2 + 0.1 − 0.15) cores, because the budget is short
+		// 3 pods × (0.5 − 0.2) cores, because the budget is short; the proxy stays within VPA's bounds
 		{"cores to give back where budgets are short", `sum by (service) (
 		  sum by (namespace, workload_kind, workload) (rightsizing_headroom_cpu_cores)
 		  * on(namespace, workload_kind, workload) rightsizing_replicas
 		  * on(namespace, workload_kind, workload) group_right() slo_workload_info)
-		and on(service) (min by (service) (slo_error_budget_remaining_ratio) < 0.25)`, labelled(model.Metric{"service": "checkout"}, near(0.75))},
+		and on(service) (min by (service) (slo_error_budget_remaining_ratio) < 0.25)`, labelled(model.Metric{"service": "checkout"}, near(0.9))},
+		{"two VPAs on one workload break no scrape", `count by (workload) (vpa_info)`, labelled(model.Metric{"workload": "checkout"}, near(2))},
+		{"and it has one verdict", `sum by (verdict) (rightsizing_verdict * on(namespace, workload_kind, workload) group_left() rightsizing_reason{reason="vpa_conflict"})`,
+			labelled(model.Metric{"verdict": "unknown"}, near(1))}, // after minutes nobody knows what may shrink
 		{"the alert", `slo_alert_firing{severity="page"} * on(slo) group_left(team, tier, runbook_url) slo_info == 1`, labelled(model.Metric{"team": "payments", "tier": "1", "runbook_url": "https://runbooks/checkout"}, near(1))},
 		{"what the budget policy says", `slo_error_budget_remaining_ratio * ignoring(action, below, gate) group_left(action, gate) slo_budget_policy_info`,
 			labelled(model.Metric{"slo": "checkout-availability", "action": "feature freeze", "gate": "closed"}, near(remaining))},

@@ -1,0 +1,136 @@
+package kubernetes
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/yoyu-sre/yoyu/internal/rightsizing"
+	"github.com/yoyu-sre/yoyu/slo"
+)
+
+const mebi = 1 << 20
+
+// What stands around a workload, read by hand from the file: cases 19, 22, 23, 29, 30, 31, 33, 34
+// and 36 of facts/vpa.md, 5.7.
+func TestAround(t *testing.T) {
+	s, err := New(Options{Config: Config{Objects: "testdata/around.yaml"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(text string) time.Time {
+		when, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return when
+	}
+	api := rightsizing.Workload{
+		Namespace: "shop", Kind: "Deployment", Name: "api", VPA: "api", UpdateMode: "Recreate", Replicas: 2,
+		Labels:    map[string]string{"app.kubernetes.io/name": "api", "tags.datadoghq.com/service": "checkout"},
+		Managed:   "Helm",
+		Condition: rightsizing.Outdated,
+		RolledOut: at("2026-11-10T00:00:00Z"),
+		Autoscaler: &rightsizing.Autoscaler{Name: "api", Min: 2, Max: 9, CPU: is(0.7),
+			Containers: map[string]rightsizing.Resources{"app": {Memory: is(0.9)}}},
+		Init: []rightsizing.Container{{Name: "migrate", CPU: rightsizing.Resource{Request: is(0.05)}, Raw: `{"requests":{"cpu":"50m"}}`}},
+		Containers: []rightsizing.Container{
+			{
+				Name: "app", Raw: `{"limits":{"memory":"1Gi"},"requests":{"cpu":"500m","memory":"1Gi"}}`,
+				CPU: rightsizing.Resource{Request: is(0.5), Running: is(0.7), MaxAllowed: is(2), Target: is(0.5), Lower: is(0.1)},
+				Memory: rightsizing.Resource{Request: is(1024 * mebi), Limit: is(1024 * mebi), Running: is(1024 * mebi),
+					MaxAllowed: is(1536 * mebi), Target: is(262144000)},
+				OOMKilled: at("2026-11-25T10:00:00Z"), Boosted: true, Resize: "Infeasible",
+				Heap: rightsizing.Heap{Fixed: is(512 * mebi), Flag: "-Xmx"},
+				Checkpoint: &rightsizing.Checkpoint{
+					Updated: at("2026-11-26T11:59:00Z"), First: at("2026-11-16T12:00:00Z"), Last: at("2026-11-26T11:58:00Z"),
+					Samples: 28800, CPU: rightsizing.Histogram{{Index: 2, Weight: 10000}, {Index: 10, Weight: 20}},
+				},
+			},
+			{
+				Name: "bare", Index: 1, Resize: "Infeasible",
+				CPU: rightsizing.Resource{Request: is(0.1), Running: is(0.1), Defaulted: true, Uncontrolled: true, MinAllowed: is(0.01)},
+			},
+			{
+				Name: "off", Index: 2, Excluded: true, Resize: "Infeasible", Raw: `{"requests":{"cpu":"10m"}}`,
+				CPU: rightsizing.Resource{Request: is(0.01), Running: is(0.01)},
+			},
+			{
+				Name: "mesh", Index: 1, Place: rightsizing.Sidecar, Raw: `{"requests":{"cpu":"100m","memory":"64Mi"}}`,
+				CPU:    rightsizing.Resource{Request: is(0.1), Uncontrolled: true, MinAllowed: is(0.01)},
+				Memory: rightsizing.Resource{Request: is(64 * mebi)},
+			},
+			{
+				Name: "injected", Place: rightsizing.Injected, Resize: "Infeasible",
+				CPU: rightsizing.Resource{Request: is(0.02), Running: is(0.02), Target: is(0.025), Uncontrolled: true, MinAllowed: is(0.01)},
+			},
+		},
+	}
+	equal(t, collect(t, s), []rightsizing.Workload{
+		{
+			Namespace: "shop", Kind: "CronJob", Name: "nightly", VPA: "nightly", UpdateMode: "Recreate",
+			Condition:  rightsizing.NoPods,
+			Pods:       is(3 * 2.0 / 24), // three pods for two hours on the mean, once a day
+			Containers: []rightsizing.Container{{Name: "job", CPU: rightsizing.Resource{Request: is(1)}, Raw: `{"requests":{"cpu":1}}`}},
+		},
+		api,
+		{
+			Namespace: "shop", Kind: "Rollout", Name: "canary", VPA: "canary", UpdateMode: "Recreate", Replicas: 2,
+			Labels: map[string]string{"app.kubernetes.io/name": "canary"}, RolledOut: at("2026-11-02T00:00:00Z"),
+			Containers: []rightsizing.Container{{
+				Name: "app", Place: rightsizing.Injected, CPU: rightsizing.Resource{Request: is(2), Running: is(2), Target: is(1)},
+			}},
+		},
+		{
+			Namespace: "shop", Kind: "Rollout", Name: "lost", VPA: "lost", UpdateMode: "Recreate",
+			Condition: rightsizing.Unsupported, Message: "Cannot read targetRef",
+		},
+		{
+			Namespace: "shop", Kind: "StatefulSet", Name: "whole", VPA: "whole", UpdateMode: "Recreate", Replicas: 1,
+			Condition: rightsizing.PodLevel, Managed: "Argo CD", RolledOut: at("2026-11-01T00:00:00Z"),
+			Containers: []rightsizing.Container{{Name: "app"}},
+		},
+	})
+}
+
+// The recorded answers of a real API server, with the pods, ReplicaSets and checkpoints beside them.
+func TestRecordedSurroundings(t *testing.T) {
+	s, _ := cluster(t, answers{
+		vpaPath:    recording(t, "vpa-list-prometheus.json"),
+		deployPath: recording(t, "deployments.json"),
+		statefulP:  emptyList, daemonPath: emptyList,
+		"/apis/autoscaling.k8s.io/v1/verticalpodautoscalercheckpoints": recording(t, "checkpoints.json"),
+		"/apis/apps/v1/replicasets":                                    recording(t, "replicasets.json"),
+		"/api/v1/pods":                                                 recording(t, "pods.json"),
+	}.ServeHTTP, Config{}, nil)
+	want := demoWeb()
+	want.RolledOut = time.Date(2026, time.November, 22, 20, 43, 6, 0, time.UTC)
+	for i, bucket := range []int{15, 1} {
+		c := &want.Containers[i]
+		c.CPU.Running, c.Memory.Running = c.CPU.Request, c.Memory.Request
+		sampled := time.Date(2026, time.November, 22, 20, 43, 32, 0, time.UTC)
+		c.Checkpoint = &rightsizing.Checkpoint{
+			Updated: sampled.Add(10 * time.Second), First: sampled, Last: sampled, Samples: 3,
+			CPU: rightsizing.Histogram{{Index: bucket, Weight: 10000}},
+		}
+	}
+	got := collect(t, s)
+	differ(t, "workloads", reflect.ValueOf(got), reflect.ValueOf([]rightsizing.Workload{want}))
+
+	// And what is made of it: three samples are nothing to lean on.
+	now := want.Containers[0].Checkpoint.Updated.Add(time.Minute)
+	j := rightsizing.Judge{Memory: rightsizing.NewMemory()}
+	j.Judge(got, nil, now)
+	if w := got[0]; w.Verdict != rightsizing.Unknown || w.Containers[1].Memory.Reasons[0] != rightsizing.FloorLimited {
+		t.Errorf("%s: %v", w.Verdict, w.Reasons)
+	}
+	if c := got[0].Containers[0].CPU.Evidence.Confidence; c != slo.Defined(0) {
+		t.Errorf("confidence of %v days after three samples at one moment", c)
+	}
+}
+
+func TestBrokenCheckpoint(t *testing.T) {
+	if _, err := (histogram{map[string]float64{"first": 1}}).read(); err == nil {
+		t.Error("a bucket without a number is read")
+	}
+}
