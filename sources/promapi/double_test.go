@@ -230,6 +230,45 @@ func TestBadQuestionFailsAlone(t *testing.T) {
 	}
 }
 
+// A limit on the series of one query, as Mimir has it, is met by no shorter span: the selectors are
+// asked for alone, for long spans, and no more together.
+func TestTooManySeriesTogether(t *testing.T) {
+	d := misbehave(t, func(w http.ResponseWriter, r *http.Request, query string) {
+		if strings.Contains(query, "=~") {
+			w.WriteHeader(422)
+			io.WriteString(w, `{"status":"error","errorType":"execution","error":"the query exceeded the maximum number of series"}`)
+			return
+		}
+		ms, _ := strconv.Atoi(strings.TrimSuffix(query[strings.LastIndex(query, "[")+1:], "ms]"))
+		end, _ := strconv.ParseFloat(r.FormValue("time"), 64)
+		var values []string
+		for at := (int64(end)-int64(ms/1000))/15*15 + 15; at <= int64(end); at += 15 {
+			values = append(values, fmt.Sprintf(`[%d,"%d"]`, at, at))
+		}
+		_, service, _ := strings.Cut(query, `service="`)
+		service, _, _ = strings.Cut(service, `"`)
+		fmt.Fprintf(w, `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"hits_total","job":"j","service":%q},"values":[%s]}]}}`, service, strings.Join(values, ","))
+	})
+	const services, length = 10, 4 * time.Hour
+	var questions []sources.Question
+	for i := range services {
+		sel := fmt.Sprintf(`hits_total{service="s%d"`, i)
+		questions = append(questions, counters(fmt.Sprint("slo", i), sel+`}`, sel+`,code="500"}`))
+	}
+	s := newSource(t, d.URL, nil, questions...)
+	for i, most := range []int{50 * services, 2 * services} { // the first time it tries shorter spans
+		before := len(d.raw())
+		for _, got := range collect(t, s, dawn.Add(time.Duration(i)*length), dawn.Add(time.Duration(i+1)*length)) {
+			if total, _ := added(t, got).sums(); total != length.Seconds() {
+				t.Errorf("%s: %g events, want %g", got.SLO, total, length.Seconds())
+			}
+		}
+		if n := len(d.raw()) - before; n > most {
+			t.Errorf("%d requests for %d services, want no more than %d", n, services, most)
+		}
+	}
+}
+
 // Many SLOs over one server share requests where the selectors allow.
 func TestSharedRequests(t *testing.T) {
 	d := misbehave(t, func(w http.ResponseWriter, _ *http.Request, _ string) { io.WriteString(w, healthy) })

@@ -65,6 +65,7 @@ type Source struct {
 	mu    sync.Mutex
 	rates map[string]float64 // samples per ms that a request's last answer held
 	caps  map[string]int64   // ms, the longest piece that a request was answered for after one was refused
+	apart map[string]bool    // merged requests that are refused however short the piece is
 	plans map[string][]*bundle
 
 	remote remote
@@ -136,6 +137,7 @@ func New(o Options) (*Source, error) {
 		bySLO:        map[string]*question{},
 		rates:        map[string]float64{},
 		caps:         map[string]int64{},
+		apart:        map[string]bool{},
 		plans:        map[string][]*bundle{},
 		remote:       remote{off: o.Config.RemoteRead == remoteNever},
 	}
@@ -473,16 +475,32 @@ func (r *request) asking() []*question {
 	return out
 }
 
+// maxHalvings is how often a merged request that the server refuses is asked for a shorter span before
+// its members are asked alone: a limit on series does not mind how short a span is.
+const maxHalvings = 3
+
 // samples reads the raw samples of a request in (start, end]. Where the server cannot answer for
 // so much it is asked for halves, down to one tick; a merged request that it refuses altogether is
 // taken apart, so that a bad question fails alone.
 func (s *Source) samples(ctx context.Context, youngest time.Time, r *request, start, end int64, fail func(error, []*question)) ([]series, error) {
+	return s.halved(ctx, youngest, r, start, end, 0, fail)
+}
+
+// halved is samples of a part of a span that was halved so often.
+func (s *Source) halved(ctx context.Context, youngest time.Time, r *request, start, end int64, halvings int, fail func(error, []*question)) ([]series, error) {
+	s.mu.Lock()
+	apart := s.apart[r.key]
+	s.mu.Unlock()
+	if apart {
+		return s.alone(ctx, youngest, r, start, end, fail), nil
+	}
 	all, n, tried, strange := s.distant(ctx, youngest, r, start, end)
 	if tried && strange == nil {
 		s.learnRate(r, n, end-start)
 		return all, nil
 	}
 	a, err := s.client.instant(ctx, youngest, fmt.Sprintf("%s[%dms]", r.sel, end-start), end)
+	merged := len(r.members) > 1
 	switch {
 	case err == nil:
 		if strange != nil && (!errors.Is(strange, errEmpty) || a.samples > 0) {
@@ -492,32 +510,52 @@ func (s *Source) samples(ctx context.Context, youngest time.Time, r *request, st
 		return after(a.series, start), nil
 	case ctx.Err() != nil:
 		return nil, err
-	case loaded(err) && end-start > s.tick:
+	case loaded(err) && end-start > s.tick && !(merged && refused(err) && halvings == maxHalvings):
 		middle := start + max(1, (end-start)/2/s.tick)*s.tick
 		s.shrink(r, (end-start)/2)
 		s.logger.Debug("source "+s.name+": a piece is halved", "selector", r.sel.String(), "length", time.Duration(end-start)*time.Millisecond, "err", err)
-		left, err := s.samples(ctx, youngest, r, start, middle, fail)
+		left, err := s.halved(ctx, youngest, r, start, middle, halvings+1, fail)
 		if err != nil {
 			return nil, err
 		}
-		right, err := s.samples(ctx, youngest, r, middle, end, fail)
+		right, err := s.halved(ctx, youngest, r, middle, end, halvings+1, fail)
 		if err != nil {
 			return nil, err
 		}
 		return joined(append(left, right...)), nil
-	case refused(err) && len(r.members) > 1:
-		var all []series
-		for _, m := range r.members {
-			alone := &request{sel: m.sel, key: canonical(m.sel.Matchers), members: []member{m}}
-			more, err := s.samples(ctx, youngest, alone, start, end, fail)
-			if err != nil {
-				fail(err, m.asking)
-			}
-			all = append(all, more...)
+	case refused(err) && merged:
+		if loaded(err) {
+			s.logger.Debug("source "+s.name+": selectors are asked for alone", "selector", r.sel.String(), "err", err)
+			s.mu.Lock()
+			s.apart[r.key] = true
+			delete(s.caps, r.key)
+			s.mu.Unlock()
 		}
-		return all, nil
+		return s.alone(ctx, youngest, r, start, end, fail), nil
 	}
 	return nil, err
+}
+
+// alone asks for the members of a request one by one. One that fails fails its own questions.
+func (s *Source) alone(ctx context.Context, youngest time.Time, r *request, start, end int64, fail func(error, []*question)) []series {
+	var all []series
+	samples := 0
+	for _, m := range r.members {
+		alone := &request{sel: m.sel, key: canonical(m.sel.Matchers), members: []member{m}}
+		more, err := s.samples(ctx, youngest, alone, start, end, fail)
+		if err != nil {
+			fail(err, m.asking)
+		}
+		for _, one := range more {
+			samples += len(one.floats)
+			for _, h := range one.hists {
+				samples += 1 + len(h.buckets)
+			}
+		}
+		all = append(all, more...)
+	}
+	s.learnRate(r, samples, end-start)
+	return all
 }
 
 func (s *Source) learnRate(r *request, samples int, length int64) {
