@@ -172,6 +172,7 @@ var needsOfAlerts = []struct {
 		{sinks.SLOCoverage, sinks.PeriodWindow}, {sinks.SLOInfo, ""},
 	}},
 	{"SLODataMissing", []wanted{{sinks.SLOLastSample, ""}, {sinks.SLOInfo, ""}}},
+	{"SLODataStale", []wanted{{sinks.SLOLastSample, ""}, {sinks.SLOInfo, ""}}},
 	{"SLODataNeverSeen", []wanted{{sinks.SLOInfo, ""}, {sinks.SLOLastSample, ""}}},
 	{"SLODataIncomplete", []wanted{{sinks.SLOCoverage, "1h"}, {sinks.SLOInfo, ""}}},
 }
