@@ -45,6 +45,7 @@ func (t *tracked) effective(from, to int64) *effects {
 	if f.known.from >= f.known.to || from < f.known.from || to > f.known.to {
 		const ahead = 2 * Day
 		oldest := min(from, t.lane.head-t.lane.grid.horizon-t.quantum())
+		t.engine.touch(t)
 		*f = t.effectsOf(t.Corrections, ticks{oldest, max(to, t.lane.head) + int64(ahead/t.engine.tick)})
 	}
 	return f
@@ -339,6 +340,7 @@ func (t *tracked) answers(s *Sample, span ticks) bool {
 		return true
 	}
 	t.again = t.again.cut(span)
+	t.engine.touch(t)
 	tickMs := t.engine.tick.Milliseconds()
 	var got coverage
 	for _, c := range s.Covered {
