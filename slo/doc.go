@@ -11,5 +11,7 @@
 // tick, the counts of every window, the budget of the period and the state of every alert.
 //
 // Inside, counts are integers and windows are differences of running totals, so nothing drifts
-// and an idle objective is exactly idle. Decimal fractions (99.9 %) are kept as decimals.
+// and an idle objective is exactly idle. The totals are time-major: a moment is a column over all
+// objectives (block), columns thin out with age (grid), and a tick costs the same whatever the length
+// of the windows. Decimal fractions (99.9 %) are kept as decimals.
 package slo
