@@ -475,19 +475,10 @@ func (r *request) asking() []*question {
 	return out
 }
 
-// maxHalvings is how often a merged request that the server refuses is asked for a shorter span before
-// its members are asked alone: a limit on series does not mind how short a span is.
-const maxHalvings = 3
-
 // samples reads the raw samples of a request in (start, end]. Where the server cannot answer for
 // so much it is asked for halves, down to one tick; a merged request that it refuses altogether is
 // taken apart, so that a bad question fails alone.
 func (s *Source) samples(ctx context.Context, youngest time.Time, r *request, start, end int64, fail func(error, []*question)) ([]series, error) {
-	return s.halved(ctx, youngest, r, start, end, 0, fail)
-}
-
-// halved is samples of a part of a span that was halved so often.
-func (s *Source) halved(ctx context.Context, youngest time.Time, r *request, start, end int64, halvings int, fail func(error, []*question)) ([]series, error) {
 	s.mu.Lock()
 	apart := s.apart[r.key]
 	s.mu.Unlock()
@@ -500,7 +491,6 @@ func (s *Source) halved(ctx context.Context, youngest time.Time, r *request, sta
 		return all, nil
 	}
 	a, err := s.client.instant(ctx, youngest, fmt.Sprintf("%s[%dms]", r.sel, end-start), end)
-	merged := len(r.members) > 1
 	switch {
 	case err == nil:
 		if strange != nil && (!errors.Is(strange, errEmpty) || a.samples > 0) {
@@ -510,21 +500,21 @@ func (s *Source) halved(ctx context.Context, youngest time.Time, r *request, sta
 		return after(a.series, start), nil
 	case ctx.Err() != nil:
 		return nil, err
-	case loaded(err) && end-start > s.tick && !(merged && refused(err) && halvings == maxHalvings):
+	case loaded(err) && end-start > s.tick:
 		middle := start + max(1, (end-start)/2/s.tick)*s.tick
 		s.shrink(r, (end-start)/2)
 		s.logger.Debug("source "+s.name+": a piece is halved", "selector", r.sel.String(), "length", time.Duration(end-start)*time.Millisecond, "err", err)
-		left, err := s.halved(ctx, youngest, r, start, middle, halvings+1, fail)
+		left, err := s.samples(ctx, youngest, r, start, middle, fail)
 		if err != nil {
 			return nil, err
 		}
-		right, err := s.halved(ctx, youngest, r, middle, end, halvings+1, fail)
+		right, err := s.samples(ctx, youngest, r, middle, end, fail)
 		if err != nil {
 			return nil, err
 		}
 		return joined(append(left, right...)), nil
-	case refused(err) && merged:
-		if loaded(err) {
+	case refused(err) && len(r.members) > 1:
+		if loaded(err) { // for a single tick: a limit on series, say, does not mind how short a span is
 			s.logger.Debug("source "+s.name+": selectors are asked for alone", "selector", r.sel.String(), "err", err)
 			s.mu.Lock()
 			s.apart[r.key] = true
