@@ -26,6 +26,7 @@ import (
 	"github.com/yoyu-sre/yoyu/sinks/sinktest"
 	"github.com/yoyu-sre/yoyu/slo"
 	fake "github.com/yoyu-sre/yoyu/test/datadog"
+	"github.com/yoyu-sre/yoyu/test/datadog/recorded"
 )
 
 // TestContract runs on the machine's own clock, over a network: the sample reports are of now.
@@ -409,7 +410,7 @@ func TestSeriesThatDatadogCannotTellApart(t *testing.T) {
 // What we send has the shape of what the real intake accepted.
 func TestPayloadIsAsRecorded(t *testing.T) {
 	fields := map[string]bool{}
-	for _, e := range recorded(t, func(e exchange) bool { return e.Method == http.MethodPost && e.Path == "/api/v1/series" }) {
+	for _, e := range recorded.All(t, func(e recorded.Exchange) bool { return e.Method == http.MethodPost && e.Path == "/api/v1/series" }) {
 		for _, s := range rawSeries(t, e.Request) {
 			for name, value := range s {
 				fields[name+" "+shape(value)] = true
