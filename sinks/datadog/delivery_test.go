@@ -337,7 +337,7 @@ func TestKeyRefusedForFiveMinutesThenNewestValues(t *testing.T) {
 			if i > 0 {
 				r.SLOs = r.SLOs[:2] // a group went away
 			}
-			if err := s.Write(t.Context(), r); err == nil || err.Error() != "series: 403 Forbidden: Forbidden" {
+			if err := s.Write(t.Context(), r); err == nil || err.Error() != "series: 403 Forbidden: is the API key wrong?" {
 				t.Errorf("error %v", err)
 			}
 			held = max(held, len(s.outbox.points))
