@@ -14,9 +14,13 @@ set -euo pipefail
 # One line for each part: the folder of its module, then the flags of go build. What is built are
 # the `tool` lines of its go.mod. A folder `over` in the module is laid over a copy of the module
 # that its file MODULE names: Alertmanager embeds a web page that releases build and modules lack.
+# A file `ships` in the module names files of the modules behind it, one a line as MODULE PATH; they
+# are put beside the programs: the CRDs that a release ships belong to its version.
 parts() {
 	part alertmanager -tags=netgo -ldflags='-s -w -X github.com/prometheus/common/version.Version=0.34.1'
+	part kubernetes -ldflags='-s -w -X k8s.io/component-base/version.gitVersion=v1.37.2'
 	part prometheus -tags=remove_all_sd,netgo -ldflags='-s -w -X github.com/prometheus/common/version.Version=3.16.0'
+	part vpa -ldflags='-s -w'
 }
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -46,6 +50,9 @@ part() {
 		if [[ -d $module/over ]]; then
 			(cd "$module/over" && find . -type f | LC_ALL=C sort | xargs cat)
 		fi
+		if [[ -f $module/ships ]]; then
+			cat "$module/ships"
+		fi
 		printf '%s\n' "${flags[@]}"
 	} | git hash-object --stdin)
 	dir=$cache/$name-${key:0:16}
@@ -61,6 +68,9 @@ part() {
 			flags+=("-modfile=$tmp/source/go.mod")
 		fi
 		go -C "$module" build "${flags[@]}" -o "$tmp/" tool >&2
+		if [[ -f $module/ships ]]; then
+			ship "$module" "$tmp"
+		fi
 		rm -rf "$tmp/source"
 		mv "$tmp" "$dir"
 		# Where another build was quicker, the rename went into its folder.
@@ -83,6 +93,16 @@ lay_over() {
 	cp -R "$module/over/." "$to/module/"
 	cp "$module/go.mod" "$module/go.sum" "$to/"
 	go mod edit -replace "$of=$to/module" "$to/go.mod"
+}
+
+# ship copies the files that the module's file ships names.
+ship() {
+	local module=$1 to=$2 of path from
+	while read -r of path; do
+		from=$(go -C "$module" list -m -f '{{.Dir}}' "$of")
+		cp "$from/$path" "$to/"
+		chmod u+w "$to/${path##*/}"
+	done <"$module/ships"
 }
 
 tmp=
