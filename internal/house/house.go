@@ -299,7 +299,8 @@ func roomOf(dir string) (room string, floor int) {
 // isLeaf says whether heavy modules are at home in a room.
 func isLeaf(room string) bool {
 	parent := path.Dir(room)
-	return parent == "sources" || parent == "sinks" || room == "internal/provision" || room == "internal/datadogapi"
+	return parent == "sources" || parent == "sinks" || room == "internal/provision" || room == "internal/datadogapi" ||
+		room == "deploy" // manifests are held against the types of their makers
 }
 
 func isKit(dir string) bool { return slices.Contains(kits, dir) }
