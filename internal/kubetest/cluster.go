@@ -257,6 +257,9 @@ func (c *Cluster) Kubeconfig(namespace, account string) string {
 	return path
 }
 
+// Path is the folder that kubectl is in.
+func (c *Cluster) Path() string { return filepath.Dir(c.kubectl) }
+
 // Kubectl runs kubectl as the admin and returns what it prints; a failure ends the test.
 func (c *Cluster) Kubectl(arguments ...string) string {
 	c.t.Helper()

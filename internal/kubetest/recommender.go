@@ -19,14 +19,18 @@ func (c *Cluster) VPA() string {
 	return string(text)
 }
 
-// Recommend runs the VPA's recommender, as the admin, until the test ends. It looks every second
-// at what PodMetrics say (see PodMetrics), and keeps its history in checkpoints.
+// Recommend runs the VPA's recommender, as the admin, until the test ends. It looks every second at
+// what objects of PodMetrics say, and keeps its history in checkpoints.
 func (c *Cluster) Recommend(flags ...string) {
 	c.t.Helper()
 	program := realtest.Program(c.t, "vpa", "recommender", "YOYU_VPA_RECOMMENDER")
+	address, err := realtest.FreeAddress()
+	if err != nil {
+		c.t.Fatalf("vpa recommender: %v", err)
+	}
 	var journal realtest.Journal
 	command := exec.Command(program, append([]string{
-		"--kubeconfig=" + c.Admin(), "--recommender-interval=1s", "--checkpoints-timeout=10s",
+		"--kubeconfig=" + c.Admin(), "--recommender-interval=1s", "--checkpoints-timeout=10s", "--address=" + address,
 	}, flags...)...)
 	command.Stdout, command.Stderr = &journal, &journal
 	process, err := realtest.Start(command)
