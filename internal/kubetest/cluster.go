@@ -8,9 +8,9 @@
 // says, the test writes. What there is, is real: schemas and their defaults, admission (Pod Security
 // too), RBAC, resource versions, watches.
 //
-// The programs are the pinned ones of test/kubernetes and test/vpa. They are found by
-// $YOYU_KUBE_APISERVER, $YOYU_ETCD, $YOYU_KUBECTL and $YOYU_VPA_RECOMMENDER, else in the cache of
-// test/build.sh. Where they are missing the test is skipped with a word; where they must not be
+// The programs are the pinned ones of test/kubernetes and test/vpa, and CRDs those of test/operators.
+// They are found by $YOYU_KUBE_APISERVER, $YOYU_ETCD, $YOYU_KUBECTL, $YOYU_VPA_RECOMMENDER and
+// $YOYU_CONTROLLER_GEN, else in the cache of test/build.sh. Where they are missing the test is skipped with a word; where they must not be
 // missing ($CI or $YOYU_REAL is true) it fails. Under `go test -short` it is skipped always.
 //
 // What goes wrong ends the test (t.Fatal), so the methods belong on the test's own goroutine. A

@@ -19,6 +19,20 @@ func (c *Cluster) VPA() string {
 	return string(text)
 }
 
+// Operators are the paths of the CRDs of operators whose objects yoyu ships: the Prometheus operator's,
+// made of its types, and those of the External Secrets Operator.
+func (c *Cluster) Operators() (paths []string) {
+	c.t.Helper()
+	dir := filepath.Dir(realtest.Program(c.t, "operators", "controller-gen", "YOYU_CONTROLLER_GEN"))
+	for _, name := range []string{
+		"monitoring.coreos.com_prometheusrules", "monitoring.coreos.com_servicemonitors",
+		"external-secrets.io_externalsecrets", "external-secrets.io_secretstores",
+	} {
+		paths = append(paths, filepath.Join(dir, name+".yaml"))
+	}
+	return paths
+}
+
 // Recommend runs the VPA's recommender, as the admin, until the test ends. It looks every second at
 // what objects of PodMetrics say, and keeps its history in checkpoints.
 func (c *Cluster) Recommend(flags ...string) {
