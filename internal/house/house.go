@@ -86,7 +86,10 @@ var adopted = map[string]string{
 
 // kits are packages for tests. Only tests may import them, from any floor, and programs that stand
 // outside.
-var kits = []string{"internal/house", "internal/kubetest", "internal/promtest", "internal/realtest", "sinks/sinktest", "test/datadog"}
+var kits = []string{
+	"internal/house", "internal/kubetest", "internal/promtest", "internal/realtest",
+	"sinks/sinktest", "test/datadog", "test/datadog/recorded",
+}
 
 // still are the rooms below the loop: time reaches them as an argument. The parents of floor 1
 // stand for themselves here, not for their children.
