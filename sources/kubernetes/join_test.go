@@ -1,6 +1,7 @@
 package kubernetes
 
 import (
+	"encoding/json"
 	"reflect"
 	"testing"
 	"time"
@@ -130,7 +131,10 @@ func TestRecordedSurroundings(t *testing.T) {
 }
 
 func TestBrokenCheckpoint(t *testing.T) {
-	if _, err := (histogram{map[string]float64{"first": 1}}).read(); err == nil {
-		t.Error("a bucket without a number is read")
+	for _, weights := range []string{`{"first": 1}`, `{"-1": 1}`, `{"3": -1}`} {
+		var h histogram
+		if err := json.Unmarshal([]byte(`{"bucketWeights":`+weights+`}`), &h); err != nil || h.fault == nil || h.buckets != nil {
+			t.Errorf("%s: %v, read as %v, fault %v", weights, err, h.buckets, h.fault)
+		}
 	}
 }
