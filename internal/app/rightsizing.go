@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"slices"
-	"sync"
 
 	"github.com/yoyu-sre/yoyu/internal/config"
 	"github.com/yoyu-sre/yoyu/internal/rightsizing"
@@ -31,16 +30,20 @@ func judge(c *config.Config, memory *rightsizing.Memory) func(*sinks.Report) {
 	}
 }
 
-// follow runs the sources that keep up with their cluster by themselves, until ctx ends; the
+// follow has the sources that can keep up with their cluster by themselves, until ctx ends; the
 // function waits for them.
 func follow(ctx context.Context, all []sources.Source[rightsizing.Workload]) (wait func()) {
-	var running sync.WaitGroup
+	var waits []func()
 	for _, one := range all {
-		if f, ok := one.(interface{ Run(context.Context) error }); ok {
-			running.Go(func() { _ = f.Run(ctx) }) // it ends with ctx; what goes wrong, Collect says
+		if f, ok := one.(interface{ Follow(context.Context) func() }); ok {
+			waits = append(waits, f.Follow(ctx))
 		}
 	}
-	return running.Wait
+	return func() {
+		for _, wait := range waits {
+			wait()
+		}
+	}
 }
 
 // owners says which services run on a workload.

@@ -37,6 +37,7 @@ type (
 	metadata struct {
 		Namespace   string            `json:"namespace"`
 		Name        string            `json:"name"`
+		Version     string            `json:"resourceVersion"`
 		Generation  int64             `json:"generation"`
 		Created     time.Time         `json:"creationTimestamp"`
 		Labels      map[string]string `json:"labels"`
@@ -216,6 +217,13 @@ type (
 		} `json:"target"`
 	}
 )
+
+func (o *vpa) about() *metadata        { return &o.Metadata }
+func (o *checkpoint) about() *metadata { return &o.Metadata }
+func (o *workload) about() *metadata   { return &o.Metadata }
+func (o *revision) about() *metadata   { return &o.Metadata }
+func (o *pod) about() *metadata        { return &o.Metadata }
+func (o *scaler) about() *metadata     { return &o.Metadata }
 
 // kept are the annotations that are read; all others are dropped as soon as they are decoded, as
 // kubectl keeps whole objects in one.
@@ -414,9 +422,9 @@ type object struct {
 	Items      []json.RawMessage `json:"items"`
 }
 
-// read reads a file of objects: YAML documents, JSON, or lists of either, also as an API server
+// readFile reads a file of objects: YAML documents, JSON, or lists of either, also as an API server
 // answers them. Objects of other kinds are passed over.
-func read(path string) (objects, error) {
+func readFile(path string) (objects, error) {
 	var found objects
 	file, err := os.Open(path)
 	if err != nil {
@@ -479,7 +487,7 @@ func (o *objects) add(raw json.RawMessage, outer object) error {
 }
 
 // put takes a decoded object.
-func (o *objects) put(one any) {
+func (o *objects) put(one read) {
 	switch one := one.(type) {
 	case *vpa:
 		o.vpas = append(o.vpas, one)
