@@ -25,8 +25,46 @@ func judge(c *config.Config, memory *rightsizing.Memory) func(*sinks.Report) {
 			w := &r.Workloads[i]
 			w.Containers = slices.Clone(w.Containers)
 			w.Services = owners.of(w)
+			chartValues(w, c.Rightsizing.HelmValues)
 		}
 		j.Judge(r.Workloads, r.SLOs, r.Time)
+	}
+}
+
+// chartValues notes where the values of a workload's chart hold the resources of its containers, as
+// configuration says it: what names more goes before what names less, and what names no container is
+// about a workload that has only one.
+func chartValues(w *rightsizing.Workload, all []config.HelmValues) {
+	if w.Chart == "" || len(all) == 0 {
+		return
+	}
+	main := 0
+	for i := range w.Containers {
+		if w.Containers[i].Place == rightsizing.Main {
+			main++
+		}
+	}
+	for i := range w.Containers {
+		c := &w.Containers[i]
+		if c.Place != rightsizing.Main || c.Values != "" {
+			continue
+		}
+		best := -1
+		for _, h := range all {
+			if h.Chart != w.Chart || h.Workload != "" && h.Workload != w.Name || h.Container != "" && h.Container != c.Name || h.Container == "" && main > 1 {
+				continue
+			}
+			named := 0
+			if h.Workload != "" {
+				named += 2
+			}
+			if h.Container != "" {
+				named++
+			}
+			if named > best {
+				best, c.Values = named, h.Path
+			}
+		}
 	}
 }
 

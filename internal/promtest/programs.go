@@ -38,6 +38,19 @@ func Amtool(t testing.TB) string {
 	return program(t, "alertmanager", "amtool", "YOYU_AMTOOL")
 }
 
+// Kubectl is the path of a kubectl: $YOYU_KUBECTL, else what the PATH has; without one the test is
+// skipped, or fails.
+func Kubectl(t testing.TB) string {
+	t.Helper()
+	return find(t, "kubectl", search{named: os.Getenv("YOYU_KUBECTL"), cache: func() (string, error) {
+		path, err := exec.LookPath("kubectl")
+		if err != nil {
+			return os.DevNull, nil // where there is none
+		}
+		return filepath.Dir(path), nil
+	}})
+}
+
 // RunPromtool runs promtool in a folder ("" is the current one) and returns all that it printed.
 // A failure is the caller's to judge.
 func RunPromtool(t testing.TB, dir string, arguments ...string) (string, error) {
@@ -71,12 +84,14 @@ func CreateBlocks(t testing.TB, dir string, openmetrics io.Reader) {
 // program finds one of the programs of a part of test/build.sh, or ends the test.
 func program(t testing.TB, part, name, variable string) string {
 	t.Helper()
-	path, err := search{
-		short:    testing.Short(),
-		required: isTrue(os.Getenv("CI")) || isTrue(os.Getenv("YOYU_REAL")),
-		named:    os.Getenv(variable),
-		cache:    func() (string, error) { return cache(part) },
-	}.find(name)
+	return find(t, name, search{named: os.Getenv(variable), cache: func() (string, error) { return cache(part) }})
+}
+
+// find ends the test where a program is not to be found.
+func find(t testing.TB, name string, s search) string {
+	t.Helper()
+	s.short, s.required = testing.Short(), isTrue(os.Getenv("CI")) || isTrue(os.Getenv("YOYU_REAL"))
+	path, err := s.find(name)
 	var missing errMissing
 	switch {
 	case errors.As(err, &missing):

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/yoyu-sre/yoyu/internal/rightsizing"
@@ -148,6 +150,7 @@ func (j *joiner) workload(v *vpa, at address) (rightsizing.Workload, error) {
 		UpdateMode: cmp.Or(v.Spec.UpdatePolicy.UpdateMode, "Recreate"), // as VPA reads a mode left out
 		RolledOut:  j.rolled[at],
 		StatusAt:   v.written(),
+		Spec:       v.Spec.raw,
 	}
 	t := j.workloads[at]
 	pods := j.pods[at]
@@ -158,6 +161,7 @@ func (j *joiner) workload(v *vpa, at address) (rightsizing.Workload, error) {
 	if t != nil {
 		w.Replicas = t.replicas()
 		w.Labels, w.Managed = t.labels(), t.managed()
+		w.Chart, w.Release = t.chart()
 		if t.Kind == "CronJob" {
 			w.Pods = meanPods(j.jobs[at], t.parallelism())
 		}
@@ -168,6 +172,7 @@ func (j *joiner) workload(v *vpa, at address) (rightsizing.Workload, error) {
 		if err := describe(&w, spec); err != nil {
 			return w, fmt.Errorf("%s %s/%s: %w", at.kind, at.namespace, at.name, err)
 		}
+		values(w.Containers, t.Metadata.Annotations[valuesAnnotation])
 	} else if len(pods) > 0 {
 		// A kind that is not read, such as a Rollout: its pods show it, but not where to change it.
 		w.Replicas, w.Labels = len(pods), serviceLabels(pods[0].Metadata.Labels, nil)
@@ -286,6 +291,50 @@ func (w *workload) managed() string {
 		return "Helm"
 	}
 	return ""
+}
+
+// chart is the Helm chart that the workload comes from, without its version, and the chart's release.
+func (w *workload) chart() (name, release string) {
+	l := w.Metadata.Labels
+	name = l["helm.sh/chart"]
+	if m := chartVersion.FindStringIndex(name); m != nil && m[0] > 0 {
+		name = name[:m[0]]
+	}
+	release = w.Metadata.Annotations[releaseAnnotation]
+	if name != "" && release == "" {
+		release = l["app.kubernetes.io/instance"]
+	}
+	return name, release
+}
+
+// chartVersion is the end of the label helm.sh/chart: name-1.2.3, where + is written as _.
+var chartVersion = regexp.MustCompile(`-v?[0-9]+\.[0-9]+\.[0-9]+([-+_.][-+_.0-9A-Za-z]*)?$`)
+
+// values notes where a chart's values hold the resources of containers, as an annotation says it: one
+// path, of the only container, or container=path for each.
+func values(containers []rightsizing.Container, annotation string) {
+	only := -1
+	for i := range containers {
+		if containers[i].Place == rightsizing.Main {
+			if only >= 0 {
+				only = len(containers) // not the only one
+				continue
+			}
+			only = i
+		}
+	}
+	for part := range strings.SplitSeq(annotation, ",") {
+		name, path, named := strings.Cut(strings.TrimSpace(part), "=")
+		i := only
+		if named {
+			i = slices.IndexFunc(containers, func(c rightsizing.Container) bool { return c.Name == name && c.Place == rightsizing.Main })
+		} else {
+			path = name
+		}
+		if i >= 0 && i < len(containers) && path != "" {
+			containers[i].Values = path
+		}
+	}
 }
 
 // meanPods is how many pods of a CronJob run on the mean: how long a job takes, for how long there
@@ -464,6 +513,7 @@ func (v *vpa) policies(containers []rightsizing.Container) error {
 		}
 		p := &all[k]
 		c.Excluded = p.Mode == "Off"
+		c.KeepsLimit = p.Values == "RequestsOnly"
 		c.Boosted = c.Boosted || len(p.StartupBoost) > 0
 		if p.Controlled != nil {
 			c.CPU.Uncontrolled = !slices.Contains(*p.Controlled, "cpu")

@@ -55,26 +55,32 @@ type (
 	// vpa is a VerticalPodAutoscaler of autoscaling.k8s.io/v1.
 	vpa struct {
 		Metadata metadata `json:"metadata"`
-		Spec     struct {
-			TargetRef *struct {
-				Kind string `json:"kind"`
-				Name string `json:"name"`
-			} `json:"targetRef"` // nil on objects older than v1
-			UpdatePolicy struct {
-				UpdateMode string `json:"updateMode"`
-			} `json:"updatePolicy"`
-			ResourcePolicy struct {
-				Containers []policy `json:"containerPolicies"`
-			} `json:"resourcePolicy"`
-			StartupBoost json.RawMessage `json:"startupBoost"`
-		} `json:"spec"`
-		Status struct {
+		Spec     vpaSpec  `json:"spec"`
+		Status   struct {
 			Recommendation struct {
 				Containers []recommendation `json:"containerRecommendations"`
 			} `json:"recommendation"`
 			Conditions []condition `json:"conditions"`
 			Observed   *int64      `json:"observedGeneration"` // nil before VPA 1.8
 		} `json:"status"`
+	}
+	vpaSpec struct {
+		plainSpec
+		raw string // as it is written; "" of a VPA that does not apply it
+	}
+	plainSpec struct {
+		TargetRef *struct {
+			Version string `json:"apiVersion"`
+			Kind    string `json:"kind"`
+			Name    string `json:"name"`
+		} `json:"targetRef"` // nil on objects older than v1
+		UpdatePolicy struct {
+			UpdateMode string `json:"updateMode"`
+		} `json:"updatePolicy"`
+		ResourcePolicy struct {
+			Containers []policy `json:"containerPolicies"`
+		} `json:"resourcePolicy"`
+		StartupBoost json.RawMessage `json:"startupBoost"`
 	}
 	// policy is what a VPA may do with one container, or with all others for "*".
 	policy struct {
@@ -83,6 +89,7 @@ type (
 		MinAllowed   amounts         `json:"minAllowed"`
 		MaxAllowed   amounts         `json:"maxAllowed"`
 		Controlled   *[]string       `json:"controlledResources"` // nil: both
+		Values       string          `json:"controlledValues"`    // RequestsOnly; "" is RequestsAndLimits
 		StartupBoost json.RawMessage `json:"startupBoost"`
 	}
 	recommendation struct {
@@ -228,15 +235,28 @@ func (o *scaler) about() *metadata     { return &o.Metadata }
 // kept are the annotations that are read; all others are dropped as soon as they are decoded, as
 // kubectl keeps whole objects in one.
 func kept(name string) bool {
-	return name == revisionAnnotation || name == argoAnnotation || strings.HasPrefix(name, boostAnnotation)
+	return name == revisionAnnotation || name == argoAnnotation || name == releaseAnnotation || name == valuesAnnotation || strings.HasPrefix(name, boostAnnotation)
 }
 
 // The annotations that are read.
 const (
 	revisionAnnotation = "deployment.kubernetes.io/revision"
 	argoAnnotation     = "argocd.argoproj.io/tracking-id"
+	releaseAnnotation  = "meta.helm.sh/release-name"
+	valuesAnnotation   = "yoyu/helm-values"    // where the chart's values hold the resources: "api.resources", or "app=api.resources,proxy=api.proxy"
 	boostAnnotation    = "vpaCpuStartupBoost/" // and the container's name: what it asked for before
 )
+
+// UnmarshalJSON reads a VPA's spec, and keeps it as it is written where the VPA applies it.
+func (s *vpaSpec) UnmarshalJSON(text []byte) error {
+	if err := json.Unmarshal(text, &s.plainSpec); err != nil || s.UpdatePolicy.UpdateMode == "Off" {
+		return err
+	}
+	var compact bytes.Buffer
+	err := json.Compact(&compact, text)
+	s.raw = compact.String()
+	return err
+}
 
 // UnmarshalJSON keeps what is read of an object's metadata.
 func (m *metadata) UnmarshalJSON(text []byte) error {
