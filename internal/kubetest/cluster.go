@@ -62,6 +62,12 @@ type Cluster struct {
 	server, storage *realtest.Process // nil while stopped
 }
 
+// Kubectl is the path of the pinned kubectl; without one the test is skipped, or fails.
+func Kubectl(t testing.TB) string {
+	t.Helper()
+	return realtest.Program(t, "kubernetes", "kubectl", "YOYU_KUBECTL")
+}
+
 // Start runs an API server and returns once it is ready: some seconds. It ends with the test.
 func Start(t testing.TB) *Cluster {
 	t.Helper()
@@ -69,7 +75,7 @@ func Start(t testing.TB) *Cluster {
 		t:         t,
 		apiserver: realtest.Program(t, "kubernetes", "kube-apiserver", "YOYU_KUBE_APISERVER"),
 		etcd:      realtest.Program(t, "kubernetes", "server", "YOYU_ETCD"), // go build names it so
-		kubectl:   realtest.Program(t, "kubernetes", "kubectl", "YOYU_KUBECTL"),
+		kubectl:   Kubectl(t),
 		dir:       t.TempDir(),
 	}
 	t.Cleanup(c.end)
