@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prometheus/common/config"
+
 	"github.com/yoyu-sre/yoyu/sinks"
 )
 
@@ -22,6 +24,9 @@ type Config struct {
 
 // DefaultConfig is what a configuration is decoded over.
 func DefaultConfig() Config { return Config{Site: defaultSite, Metrics: Standard} }
+
+// SetDirectory has relative names of files start at dir, the folder of the configuration.
+func (c *Config) SetDirectory(dir string) { c.APIKeyFile = config.JoinDir(dir, c.APIKeyFile) }
 
 const defaultSite = "datadoghq.com"
 

@@ -41,6 +41,9 @@ type Discovery struct {
 // DefaultConfig is what configuration is decoded over.
 func DefaultConfig() Config { return Config{HTTP: config.DefaultHTTPClientConfig} }
 
+// SetDirectory has relative names of files start at dir, the folder of the configuration.
+func (c *Config) SetDirectory(dir string) { c.HTTP.SetDirectory(dir) }
+
 const (
 	defaultTimeout     = 10 * time.Second // as Prometheus' scrape_timeout
 	defaultBodyBytes   = 64 << 20
