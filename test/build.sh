@@ -16,6 +16,7 @@ set -euo pipefail
 # that its file MODULE names: Alertmanager embeds a web page that releases build and modules lack.
 parts() {
 	part alertmanager -tags=netgo -ldflags='-s -w -X github.com/prometheus/common/version.Version=0.34.1'
+	part helm -ldflags='-s -w'
 	part prometheus -tags=remove_all_sd,netgo -ldflags='-s -w -X github.com/prometheus/common/version.Version=3.16.0'
 }
 
