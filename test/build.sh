@@ -20,6 +20,7 @@ set -euo pipefail
 # which controller-gen, one of the tools, makes the CRDs where no release ships them.
 parts() {
 	part alertmanager -tags=netgo -ldflags='-s -w -X github.com/prometheus/common/version.Version=0.34.1'
+	part helm -ldflags='-s -w'
 	part kubernetes -ldflags='-s -w -X k8s.io/component-base/version.gitVersion=v1.37.2'
 	part operators -ldflags='-s -w'
 	part prometheus -tags=remove_all_sd,netgo -ldflags='-s -w -X github.com/prometheus/common/version.Version=3.16.0'
