@@ -165,13 +165,7 @@ func (t *tracked) slots(c *Course, rows []*row, begin int64, edges []int64) {
 	sums, since := make([]counts, n), make([]counts, n)
 	raw := make([]counts, n)
 	for _, r := range rows {
-		at := func(k int64) counts {
-			sum := r.budget.edge(k)
-			if r.taken != nil {
-				sum = sum.minus(r.taken.edge(k))
-			}
-			return sum
-		}
+		at := func(k int64) counts { return r.at(t.lane.edge(k)) }
 		start, before := at(begin), at(edges[0])
 		for i, k := range edges[1:] {
 			now := at(k)
@@ -288,57 +282,82 @@ type Spark struct {
 	Points []float32
 }
 
+// sparking is a row whose spark is being drawn.
+type sparking struct {
+	t            *tracked
+	r            *row
+	edges        []int64 // slots
+	begin, whole counts
+}
+
 // Sparks tells of the rows of some objectives, the first-th and those after it in the order of Set,
 // until there are about so many, what Slot.Remaining would at the ends of n equal steps over the
 // period. next is the place to go on from; it is the number of objectives when all are told. A row
 // of which nothing was answered in its period has no points.
 func (e *Engine) Sparks(first, rows, n int) (sparks []Spark, next int) {
-	var points []float32
-	edges := make([]int64, n)
+	var drawn []sparking
+	var lane *lane
+	var plan *plan
+	var edges []int64 // of the period's start, and of the ends
 	for ; first < len(e.inOrder) && len(sparks) < rows; first++ {
 		t := e.inOrder[first]
-		begin, head := t.plan.from(t.plan.whole, t.lane), t.lane.head
-		covered := t.history().cover(t.plan).ticks[t.plan.whole] > 0
-		for i := range edges {
-			edges[i] = t.lane.edge(begin + (head-begin)*int64(i+1)/int64(n))
-		}
-		start := t.lane.edge(begin)
-		for _, key := range t.keys {
-			s := Spark{Name: t.Name, Group: key}
-			if covered {
-				if len(points) < n {
-					points = make([]float32, 256*n)
-				}
-				s.Points, points = points[:n:n], points[n:]
-				t.spark(t.rows[key], start, edges, s.Points)
+		if t.lane != lane || t.plan != plan {
+			lane, plan = t.lane, t.plan
+			begin := plan.from(plan.whole, lane)
+			edges = make([]int64, 1, n+1)
+			edges[0] = lane.edge(begin)
+			for i := range n {
+				edges = append(edges, lane.edge(begin+(lane.head-begin)*int64(i+1)/int64(n)))
 			}
-			sparks = append(sparks, s)
+		}
+		covered := t.history().cover(plan).ticks[plan.whole] > 0
+		for _, key := range t.keys {
+			sparks = append(sparks, Spark{Name: t.Name, Group: key})
+			if r := t.rows[key]; covered {
+				drawn = append(drawn, sparking{t: t, r: r, edges: edges})
+			} else {
+				drawn = append(drawn, sparking{})
+			}
+		}
+	}
+	for i := range drawn { // column by column
+		if d := &drawn[i]; d.t != nil {
+			d.begin = d.r.at(d.edges[0])
+			d.whole = d.r.at(-1).minus(d.begin).clamped()
+		}
+	}
+	points := make([]float32, len(sparks)*n)
+	for k := range n {
+		for i := range drawn {
+			d := &drawn[i]
+			if d.t == nil {
+				continue
+			}
+			c := d.r.at(d.edges[k+1]).minus(d.begin).clamped()
+			if d.t.Period.Calendar == Rolling {
+				c.total = d.whole.total
+			}
+			points[i*n+k] = float32(d.t.remaining(c.bad, c.total))
+		}
+	}
+	for i := range sparks {
+		if drawn[i].t != nil {
+			sparks[i].Points = points[i*n:][:n:n]
 		}
 	}
 	return sparks, first
 }
 
-func (t *tracked) spark(r *row, start int64, edges []int64, points []float32) {
-	at := func(slot int64) counts {
-		c := r.budget.column(slot)
-		if r.taken != nil {
-			c = c.minus(r.taken.column(slot))
-		}
-		return c
+// at is what a row's budget had counted at a slot, less what corrections take out; −1 is the newest.
+func (r *row) at(slot int64) counts {
+	c := r.budget.at(slot)
+	if r.taken != nil {
+		c = c.minus(r.taken.at(slot))
 	}
-	first := at(start)
-	whole := at(-1).minus(first).clamped()
-	for i, slot := range edges {
-		c := at(slot).minus(first).clamped()
-		if t.Period.Calendar == Rolling {
-			c.total = whole.total
-		}
-		points[i] = float32(t.remaining(c.bad, c.total))
-	}
+	return c
 }
 
-// column is a total at a slot; −1 is the newest.
-func (l *ledger) column(slot int64) counts {
+func (l *ledger) at(slot int64) counts {
 	if slot < 0 {
 		return l.now()
 	}
