@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prometheus/common/config"
+
 	"github.com/yoyu-sre/yoyu/internal/datadogapi"
 	"github.com/yoyu-sre/yoyu/sinks"
 )
@@ -21,6 +23,9 @@ type Config struct {
 
 // DefaultConfig is what a configuration is decoded over.
 func DefaultConfig() Config { return Config{Site: datadogapi.DefaultSite, Metrics: Standard} }
+
+// SetDirectory has relative names of files start at dir, the folder of the configuration.
+func (c *Config) SetDirectory(dir string) { c.APIKeyFile = config.JoinDir(dir, c.APIKeyFile) }
 
 // Preset says how much is sent, because every series is a custom metric and costs money.
 type Preset string
