@@ -25,6 +25,9 @@ func DefaultConfig() Config {
 	return Config{Timeout: model.Duration(defaultTimeout), HTTP: config.DefaultHTTPClientConfig}
 }
 
+// SetDirectory has relative names of files start at dir, the folder of the configuration.
+func (c *Config) SetDirectory(dir string) { c.HTTP.SetDirectory(dir) }
+
 // Validate says what is wrong with the configuration, all of it at once, each as "field: what".
 func (c *Config) Validate() error {
 	const like = "write one such as http://mimir/api/v1/push or http://prometheus:9090/api/v1/write"

@@ -32,6 +32,7 @@ import (
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/prompb"
 
+	"github.com/yoyu-sre/yoyu/internal/redact"
 	"github.com/yoyu-sre/yoyu/sinks"
 )
 
@@ -116,6 +117,7 @@ func New(o Options) (*Sink, error) {
 	if o.Transport != nil {
 		s.client.Transport = o.Transport
 	}
+	s.client.Transport = redact.Answers(s.client.Transport)
 	// Headers with secrets would go to wherever a redirect points.
 	s.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return s, nil
@@ -132,10 +134,14 @@ func (s *Sink) Write(ctx context.Context, r *sinks.Report) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	patience := retryFor
+	if apart := r.Time.Sub(s.last); !s.last.IsZero() && apart > 0 {
+		patience = min(patience, apart/2)
+	}
 	if err := s.take(r); err != nil {
 		return err
 	}
-	return s.send(ctx)
+	return s.send(ctx, patience)
 }
 
 // Flush sends what waits, while ctx lasts: what a daemon does before it ends. Series are not ended:
@@ -144,7 +150,7 @@ func (s *Sink) Flush(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pause = time.Time{}
-	return s.send(ctx)
+	return s.send(ctx, retryFor)
 }
 
 // take makes requests of a report and puts them behind those that wait. A report that is not newer

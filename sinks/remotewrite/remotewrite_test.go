@@ -379,6 +379,36 @@ func TestSilence(t *testing.T) {
 	})
 }
 
+// A write tries again for half of the time between reports, so that no report is missed while a
+// server is away, and never for longer than is good for anybody.
+func TestPatience(t *testing.T) {
+	for apart, want := range map[time.Duration]time.Duration{time.Second: 500 * time.Millisecond, 30 * time.Second: retryFor, 4 * time.Second: 2 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			in := &server{always: says(503, "", "", "")}
+			s := newTold(t, in, nil)
+			longest, reports := time.Duration(0), 0
+			began := time.Now()
+			for i := range 50 {
+				<-time.After(time.Until(began.Add(time.Duration(i) * apart)))
+				before := time.Now()
+				if err := s.Write(t.Context(), report(before, float64(i))); err == nil {
+					t.Fatal("no error")
+				}
+				if reports++; i > 12 { // the first does not know how far apart they are, and delays the next
+					longest = max(longest, time.Since(before))
+				}
+			}
+			if longest > want || longest < want/4 || len(s.queue.waiting) != reports {
+				t.Errorf("every %s: a write took up to %s, want up to %s; %d requests wait for %d reports", apart, longest, want, len(s.queue.waiting), reports)
+			}
+			in.always = nil
+			if err := s.Flush(t.Context()); err != nil || len(in.series[remaining]) != reports || len(in.bad) > 0 {
+				t.Errorf("%v: %d samples of %d, %v", err, len(in.series[remaining]), reports, in.bad)
+			}
+		})
+	}
+}
+
 type transport func(*http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
@@ -589,6 +619,10 @@ func TestSecrets(t *testing.T) {
 		if agent := r.Header.Get("User-Agent"); agent != "yoyu" {
 			t.Errorf("it calls itself %q", agent)
 		}
+		if r.URL.Path == "/echo" {
+			http.Error(w, "no tenant for "+heard, http.StatusForbidden)
+			return
+		}
 		http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
 	}))
 	defer in.Close()
@@ -607,6 +641,13 @@ func TestSecrets(t *testing.T) {
 		t.Errorf("heard %q, error %v, %d wait", heard, err, len(s.queue.waiting))
 	}
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) && err.Error() != "write: 307 Temporary Redirect: it is not followed; write the address as url" {
+		t.Errorf("error %v", err)
+	}
+	echo := newTold(t, nil, func(o *Options) {
+		o.Config.URL = in.URL + "/echo"
+		o.Config.HTTP.Authorization = &config.Authorization{Type: "Bearer", CredentialsFile: file}
+	})
+	if err := echo.Write(t.Context(), report(time.Now(), 1)); err == nil || !strings.HasPrefix(err.Error(), "write: 403 Forbidden: no tenant for ") || strings.Contains(err.Error(), "canary") {
 		t.Errorf("error %v", err)
 	}
 	in.Close()

@@ -17,7 +17,8 @@ import (
 )
 
 const (
-	// retryFor is how long one write tries again; after that the next report does.
+	// retryFor is how long one write tries again at most; after that the next report does. Half of
+	// the time between reports is enough, too: a write that takes longer misses the next one.
 	retryFor = 10 * time.Second
 	// firstWait and longestWait bound the waits between tries, each of which is random.
 	firstWait   = 200 * time.Millisecond
@@ -50,7 +51,7 @@ func (f *failure) again() bool {
 }
 
 // send sends what waits, oldest first, as long as there is a point in it.
-func (s *Sink) send(ctx context.Context) error {
+func (s *Sink) send(ctx context.Context, patience time.Duration) error {
 	if n := s.queue.expire(time.Now()); n > 0 {
 		s.dropped("too_old", n)
 	}
@@ -60,7 +61,7 @@ func (s *Sink) send(ctx context.Context) error {
 	if wait := time.Until(s.pause); wait > 0 && len(s.queue.waiting) > 0 {
 		return fmt.Errorf("%w: waiting another %s, as it asked for", s.why, wait.Round(time.Second))
 	}
-	until := time.Now().Add(retryFor)
+	until := time.Now().Add(patience)
 	var refused error // the first for good
 	for tries := 0; len(s.queue.waiting) > 0; {
 		one := s.queue.waiting[0]
