@@ -55,6 +55,8 @@ type Sink struct {
 	queue  queue
 	pause  time.Time // nothing is sent before
 	why    error     // there is a pause
+
+	patience time.Duration // of a write with a server that fails: half of the least time between reports
 }
 
 var (
@@ -97,6 +99,7 @@ func New(o Options) (*Sink, error) {
 		dropped:  o.Dropped,
 		counted:  o.Counted,
 		queue:    queue{most: mostBytes},
+		patience: retryFor,
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -134,14 +137,13 @@ func (s *Sink) Write(ctx context.Context, r *sinks.Report) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	patience := retryFor
 	if apart := r.Time.Sub(s.last); !s.last.IsZero() && apart > 0 {
-		patience = min(patience, apart/2)
+		s.patience = min(s.patience, apart/2)
 	}
 	if err := s.take(r); err != nil {
 		return err
 	}
-	return s.send(ctx, patience)
+	return s.send(ctx, s.patience)
 }
 
 // Flush sends what waits, while ctx lasts: what a daemon does before it ends. Series are not ended:
