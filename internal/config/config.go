@@ -129,6 +129,7 @@ func BuiltIn() Types {
 				Delay:    15 * time.Second,
 			},
 			"datadog":    {Answers: []sources.Kind{sources.Datadog}, Delay: 2 * time.Minute},
+			"cloudwatch": {Answers: []sources.Kind{sources.CloudWatch}, Delay: 3 * time.Minute},
 			"scrape":     {Answers: []sources.Kind{sources.Counters, sources.Latency, sources.Gauge}, Present: true},
 			"kubernetes": {Cluster: true},
 		},
@@ -138,7 +139,7 @@ func BuiltIn() Types {
 
 // Types that the configuration has names for, but that not every version of yoyu has.
 var (
-	laterSources = []string{"cloudwatch"}
+	laterSources []string
 	laterSinks   = []string{"remote_write"}
 )
 
