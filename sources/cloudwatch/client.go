@@ -13,7 +13,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -43,9 +45,13 @@ func connect(ctx context.Context, c Config, transport http.RoundTripper) (*clien
 	options := []func(*config.LoadOptions) error{
 		config.WithRetryer(func() aws.Retryer { return retry.NewStandard(once) }),
 	}
+	// The agent that has a container's credentials is on this machine: no proxy leads there.
+	var agent aws.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.Proxy = nil })
 	if transport != nil {
-		options = append(options, config.WithHTTPClient(&http.Client{Transport: transport}))
+		agent = &http.Client{Transport: transport}
+		options = append(options, config.WithHTTPClient(agent))
 	}
+	options = append(options, config.WithEndpointCredentialOptions(func(o *endpointcreds.Options) { o.HTTPClient = limited{agent, answerBytes} }))
 	if c.Region != "" {
 		options = append(options, config.WithRegion(c.Region))
 	}

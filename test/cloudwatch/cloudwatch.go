@@ -141,6 +141,9 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if in.Host == "" {
 		in.Host = in.URL.Host
 	}
+	if in.Method == "" {
+		in.Method = http.MethodGet
+	}
 	if in.Body == nil {
 		in.Body = http.NoBody
 	}
