@@ -22,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/resourcegroupstaggingapi"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/logging"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
@@ -42,16 +43,18 @@ type clients struct {
 
 // connect reads the environment and the shared files; it asks nobody, unless a profile says so.
 func connect(ctx context.Context, c Config, transport http.RoundTripper) (*clients, error) {
-	options := []func(*config.LoadOptions) error{
-		config.WithRetryer(func() aws.Retryer { return retry.NewStandard(once) }),
-	}
 	// The agent that has a container's credentials is on this machine: no proxy leads there.
-	var agent aws.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.Proxy = nil })
+	var client, agent aws.HTTPClient = awshttp.NewBuildableClient(), awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.Proxy = nil })
 	if transport != nil {
-		agent = &http.Client{Transport: transport}
-		options = append(options, config.WithHTTPClient(agent))
+		client = &http.Client{Transport: transport}
+		agent = client
 	}
-	options = append(options, config.WithEndpointCredentialOptions(func(o *endpointcreds.Options) { o.HTTPClient = limited{agent, answerBytes} }))
+	options := []func(*config.LoadOptions) error{
+		config.WithHTTPClient(client),
+		config.WithLogger(logging.Nop{}), // what matters comes as an error
+		config.WithRetryer(func() aws.Retryer { return retry.NewStandard(once) }),
+		config.WithEndpointCredentialOptions(func(o *endpointcreds.Options) { o.HTTPClient = limited{agent, answerBytes} }),
+	}
 	if c.Region != "" {
 		options = append(options, config.WithRegion(c.Region))
 	}

@@ -43,7 +43,7 @@ type Limits struct {
 // DefaultConfig is what a source is without a word of configuration.
 func DefaultConfig() Config {
 	return Config{PricePer1000: 0.01, Limits: Limits{
-		RequestsPerSecond: 5, Concurrency: 2, MaxSeries: 500, Backfill: model.Duration(30 * slo.Day),
+		RequestsPerSecond: 20, Concurrency: 2, MaxSeries: 500, Backfill: model.Duration(30 * slo.Day),
 	}}
 }
 
