@@ -474,7 +474,9 @@ func TestThrottling(t *testing.T) {
 			g.Serve(now.Add(-time.Duration(m+1)*time.Minute), fake.Traffic{Requests: 10, Errors: 1})
 		}
 		c.Fault(fake.Fault{Operation: "GetMetricData", Code: "ThrottlingException", Chance: 0.5, Times: 20})
-		s := newSource(t, c, settings(), time.Minute, group("checkout", "checkout"))
+		eager := settings()
+		eager.Limits.RequestsPerSecond = 5 // of which there is one
+		s := newSource(t, c, eager, time.Minute, group("checkout", "checkout"))
 		collect(t, s, now.Add(-time.Minute), now)
 		type done struct {
 			total float64
