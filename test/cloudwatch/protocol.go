@@ -75,7 +75,11 @@ var rpc = &protocol{
 		if shape == "" {
 			shape = e.code
 		}
-		_, _ = w.Write(must(plain.Marshal(map[string]string{"__type": "com.amazonaws.cloudwatch#" + shape, "message": e.message})))
+		member := "message"
+		if shape == "InternalServiceFault" {
+			member = "Message" // the model is not of one mind
+		}
+		_, _ = w.Write(must(plain.Marshal(map[string]string{"__type": "com.amazonaws.cloudwatch#" + shape, member: e.message})))
 	},
 }
 
