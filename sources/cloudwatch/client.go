@@ -154,6 +154,11 @@ func fault(ctx context.Context, what string, err error) error {
 	var undecoded *smithy.DeserializationError
 	var tooLong *http.MaxBytesError
 	var network net.Error
+	who := "does the role allow " + allowed[what] + "?"
+	_, asked, lost := strings.Cut(err.Error(), "get identity: ") // by the SDK, before it asks anything
+	if lost {
+		e.What, who = "credentials", "does the role's trust policy name who asks?"
+	}
 	status := 0
 	if errors.As(err, &answer) {
 		status = answer.HTTPStatusCode()
@@ -172,8 +177,8 @@ func fault(ctx context.Context, what string, err error) error {
 		if status >= 500 || said.ErrorFault() == smithy.FaultServer {
 			e.reason = "http_5xx"
 		}
-		if right := allowed[what]; right != "" && strings.Contains(e.Code, "AccessDenied") {
-			e.Text += ": does the role allow " + right + "?"
+		if strings.Contains(e.Code, "AccessDenied") && (lost || allowed[what] != "") {
+			e.Text += ": " + who
 		}
 	case errors.Is(err, syscall.ECONNREFUSED):
 		e.Text, e.reason = "connection refused", "refused"
@@ -189,6 +194,8 @@ func fault(ctx context.Context, what string, err error) error {
 		e.Text, e.reason = fmt.Sprintf("%d %s", status, http.StatusText(status)), "http_5xx"
 	case errors.As(err, &undecoded):
 		e.Text, e.reason = "the answer is not what AWS says", "decode"
+	case lost:
+		e.Text = strings.TrimPrefix(asked, "get credentials: ")
 	default:
 		e.Text = err.Error()
 	}

@@ -62,13 +62,12 @@ func TestRotation(t *testing.T) {
 	file := filepath.Join(folder, "token")
 	role := "arn:aws:iam::" + fake.Account + ":role/yoyu"
 	for _, c := range []struct {
-		name      string
-		env       map[string]string
-		exchange  string // the operation that hands out credentials
-		host      string
-		rotates   bool
-		assume    string // role_arn of the configuration
-		sessioned bool
+		name     string
+		env      map[string]string
+		exchange string // the operation that hands out credentials
+		host     string
+		rotates  bool
+		assume   string // role_arn of the configuration
 	}{
 		{name: "IRSA", exchange: "AssumeRoleWithWebIdentity", host: "sts." + fake.Region + ".amazonaws.com", rotates: true, env: map[string]string{
 			"AWS_ROLE_ARN": role, "AWS_WEB_IDENTITY_TOKEN_FILE": file, "AWS_STS_REGIONAL_ENDPOINTS": "regional", "AWS_REGION": fake.Region,
@@ -165,8 +164,12 @@ func TestLostCredentials(t *testing.T) {
 			t.Errorf("without a file: %s", text)
 		}
 		rotate(t, file, "secret-token")
-		if text := said(); !strings.Contains(text, "InvalidIdentityToken: No OpenIDConnect provider found") {
+		if text := said(); !strings.Contains(text, "slo checkout: credentials: InvalidIdentityToken: No OpenIDConnect provider found") {
 			t.Errorf("with a wrong token: %s", text)
+		}
+		f.Fault(fake.Fault{Operation: "AssumeRoleWithWebIdentity", Code: "AccessDenied", Status: 403, Times: 1})
+		if text := said(); text != "source aws: slo checkout: credentials: AccessDenied: a fault of the test: does the role's trust policy name who asks?" {
+			t.Errorf("not trusted: %s", text)
 		}
 		f.Trust("secret-token", dawn.Add(time.Hour))
 		if text := said(); text != "" {

@@ -58,6 +58,9 @@ func (c *Cloud) assumeRole(operation string, body []byte, entry *Request) (any, 
 	if !strings.HasPrefix(form.Get("RoleArn"), "arn:aws:iam::") || form.Get("RoleSessionName") == "" {
 		return nil, refuse("ValidationError", "RoleArn and RoleSessionName are required")
 	}
+	if f := c.strikes(operation, nil, false); f != nil && f.Operation != "" {
+		return nil, f.refusal()
+	}
 	if operation == "AssumeRoleWithWebIdentity" {
 		entry.Token = form.Get("WebIdentityToken")
 		if e := c.trusted(entry.Token); e != nil {
