@@ -137,7 +137,10 @@ func (c *Cloud) getMetricData(body []byte, entry *Request) (any, *refusal) {
 	skip := 0
 	if in.NextToken != "" {
 		text, err := base64.StdEncoding.DecodeString(in.NextToken)
-		if skip, err = strconv.Atoi(strings.TrimPrefix(string(text), in.identity()+" ")); err != nil {
+		if err == nil {
+			skip, err = strconv.Atoi(strings.TrimPrefix(string(text), in.identity()+" "))
+		}
+		if err != nil {
 			return nil, &refusal{status: http.StatusBadRequest, code: "InvalidNextToken", message: "the token is of another request"}
 		}
 	}
