@@ -237,7 +237,7 @@ func TestSilence(t *testing.T) {
 				want := map[string]string{"alive": "300/30 54m0s false", "mute": "300/30 54m0s false", "typo": "0/0 0s true", "late": "300/30 54m0s false", "idle": "0/0 54m0s false", "unknown": "0/0 0s true"}
 				if silent {
 					want["mute"] = "300/30 38m0s false" // nobody says that it was alive
-					want["idle"] = "0/0 0s true" // RequestCount was never published: it may be a wrong name
+					want["idle"] = "0/0 0s true"        // RequestCount was never published: it may be a wrong name
 				}
 				if say != want[got.SLO] {
 					t.Errorf("silent %t: %s: %s, want %s (%v, %s)", silent, got.SLO, say, want[got.SLO], got.Err, got.Note)
