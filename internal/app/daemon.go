@@ -81,6 +81,7 @@ func loadConfig(p *process, file string) (*config.Config, error) {
 	for _, w := range c.Warnings {
 		p.log.Warn(w.Error())
 	}
+	p.warnEphemeral(c)
 	return c, nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/yoyu-sre/yoyu/sinks/remotewrite"
 	"github.com/yoyu-sre/yoyu/slo"
 	"github.com/yoyu-sre/yoyu/sources"
+	"github.com/yoyu-sre/yoyu/sources/cloudwatch"
 	sourcedatadog "github.com/yoyu-sre/yoyu/sources/datadog"
 	"github.com/yoyu-sre/yoyu/sources/kubernetes"
 	"github.com/yoyu-sre/yoyu/sources/promapi"
@@ -53,6 +54,7 @@ type partOptions struct {
 // The tables of names and constructors.
 var (
 	countingTypes = map[string]counting{
+		"cloudwatch": newCloudWatch,
 		"datadog":    newDatadogSource,
 		"prometheus": newPrometheus,
 		"scrape":     newScrape,
@@ -287,6 +289,26 @@ func newDatadogSource(from config.Source, o partOptions) (*counter, error) {
 		return nil, err
 	}
 	s, err := sourcedatadog.New(sourcedatadog.Options{Name: from.Name, Config: c, Tick: o.tick, Questions: o.questions, Logger: o.log})
+	if err != nil {
+		return nil, err
+	}
+	return &counter{source: s, backfill: time.Duration(c.Limits.Backfill), live: func(ctx context.Context) ([]liveFinding, error) {
+		checks, err := s.Live(ctx, time.Now().Add(-from.Delay))
+		out := make([]liveFinding, 0, len(checks))
+		for _, one := range checks {
+			out = append(out, liveFinding{slo: one.SLO, fault: one.Fault(), text: one.Text()})
+		}
+		return out, err
+	}}, nil
+}
+
+// newCloudWatch makes a source that asks CloudWatch for what it has counted.
+func newCloudWatch(from config.Source, o partOptions) (*counter, error) {
+	c := cloudwatch.DefaultConfig()
+	if err := from.Decode(&c); err != nil {
+		return nil, err
+	}
+	s, err := cloudwatch.New(cloudwatch.Options{Name: from.Name, Config: c, Tick: o.tick, Questions: o.questions, Logger: o.log})
 	if err != nil {
 		return nil, err
 	}

@@ -139,18 +139,13 @@ func BuiltIn() Types {
 				Delay:    15 * time.Second,
 			},
 			"datadog":    {Answers: []sources.Kind{sources.Datadog}, Delay: 2 * time.Minute},
+			"cloudwatch": {Answers: []sources.Kind{sources.CloudWatch}, Delay: 3 * time.Minute},
 			"scrape":     {Answers: []sources.Kind{sources.Counters, sources.Latency, sources.Gauge}, Present: true},
 			"kubernetes": {Cluster: true},
 		},
 		Sinks: []string{"alertmanager", "datadog", "remote_write"},
 	}
 }
-
-// Types that the configuration has names for, but that not every version of yoyu has.
-var (
-	laterSources = []string{"cloudwatch"}
-	laterSinks   []string
-)
 
 // Option changes how a configuration is read.
 type Option func(*loader)
@@ -384,15 +379,13 @@ func (v value) pick(keys []string) (object, bool) {
 }
 
 // kindOf reads the type of a source or sink.
-func kindOf(o object, what string, known, later []string) (string, bool) {
+func kindOf(o object, what string, known []string) (string, bool) {
 	g := need(o, "type", "write "+either(known), value.text)
 	switch {
 	case !g.ok:
 		return "", false
 	case contains(known, g.value):
 		return g.value, true
-	case contains(later, g.value):
-		g.from.fault(fmt.Sprintf("%s type %q is not part of this version of yoyu", what, g.value), "use "+either(known))
 	default:
 		g.from.fault(fmt.Sprintf("unknown %s type %q", what, g.value), didYouMean(g.value, known))
 	}
@@ -423,7 +416,7 @@ func (l *loader) readSources() {
 			continue
 		}
 		name := need(o, "name", "objectives call a source by its name", value.identifier)
-		kind, kindOK := kindOf(o, "source", sortedKeys(l.types.Sources), laterSources)
+		kind, kindOK := kindOf(o, "source", sortedKeys(l.types.Sources))
 		delay := read(o, "delay", value.length)
 		if !name.ok {
 			continue
@@ -464,7 +457,7 @@ func (l *loader) readSinks() {
 			continue
 		}
 		name := need(o, "name", "logs and metrics call a sink by its name", value.identifier)
-		kind, kindOK := kindOf(o, "sink", l.types.Sinks, laterSinks)
+		kind, kindOK := kindOf(o, "sink", l.types.Sinks)
 		if name.ok && first(names, "sink", name) && kindOK {
 			l.config.Sinks = append(l.config.Sinks, Sink{Name: name.value, Type: kind, Line: entry.node.Line, options: newOptions(entry, common)})
 		}

@@ -188,6 +188,9 @@ func indicatorNode(in sources.Indicator) *tree {
 		}
 		body.put(key, quoted(in.Compare.Op+" "+strconv.FormatFloat(in.Compare.Value, 'g', -1, 64)))
 	default:
+		if in.Kind == sources.CloudWatch {
+			cloudWatchFields(body, in)
+		}
 		body.word("total", in.Total)
 		body.word("bad", in.Bad)
 		body.word("good", in.Good)
