@@ -38,6 +38,28 @@ func described(t *testing.T, h http.Handler) *openapi3.T {
 	return doc
 }
 
+// strict has a schema know no fields but those it names. Programs must not be so strict: fields may
+// be added. The description must be whole all the same.
+func strict(ref *openapi3.SchemaRef, seen map[*openapi3.Schema]bool) {
+	if ref == nil || seen[ref.Value] {
+		return
+	}
+	s := ref.Value
+	seen[s] = true
+	if len(s.Properties) > 0 {
+		no := false
+		s.AdditionalProperties.Has = &no
+	}
+	for _, p := range s.Properties {
+		strict(p, seen)
+	}
+	strict(s.Items, seen)
+	strict(s.AdditionalProperties.Schema, seen)
+	for _, one := range s.AllOf {
+		strict(one, seen)
+	}
+}
+
 // fits holds an answer against the description: its status, its type, and what is in it.
 func fits(t *testing.T, doc *openapi3.T, method, pattern string, status int, header http.Header, body string) {
 	t.Helper()
@@ -70,6 +92,7 @@ func fits(t *testing.T, doc *openapi3.T, method, pattern string, status int, hea
 		t.Errorf("%s: %v", where, err)
 		return
 	}
+	strict(content.Schema, map[*openapi3.Schema]bool{})
 	if err := content.Schema.Value.VisitJSON(v, openapi3.VisitAsResponse(), openapi3.EnableFormatValidation()); err != nil {
 		t.Errorf("%s: %v\nin %.2000s", where, err, body)
 	}
