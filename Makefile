@@ -32,9 +32,9 @@ demo-datadog: ## the same with a fake Datadog behind it: what it stores, what qu
 
 # The real parts are built first, minutes the first time. The lines of go test come last.
 test: ## everything, against a real Prometheus and Alertmanager; flags of go test go into TESTFLAGS="…"
-	@parts=$$(bash test/build.sh prometheus) && am=$$(bash test/build.sh alertmanager) && \
+	@parts=$$(bash test/build.sh prometheus) && am=$$(bash test/build.sh alertmanager) && chromium=$$(bash test/chromium.sh) && \
 	export YOYU_REAL=1 YOYU_PROMETHEUS="$$parts/prometheus" YOYU_PROMTOOL="$$parts/promtool" \
-		YOYU_ALERTMANAGER="$$am/alertmanager" YOYU_AMTOOL="$$am/amtool" && \
+		YOYU_ALERTMANAGER="$$am/alertmanager" YOYU_AMTOOL="$$am/amtool" YOYU_CHROMIUM="$$chromium" && \
 	$(if $(RACE),,echo "no C compiler here: testing without -race" >&2 &&) \
 	echo "go vet ./..." && go vet ./... && \
 	echo "go test $(RACE) -timeout $(TEST_TIMEOUT) $(TESTFLAGS) ./..." && \
