@@ -7,9 +7,11 @@
 //
 //	*Report ──Write──▶ snapshot ──▶ /  /explain  /api/v1/…
 //
-// The page needs no script: it is rendered here, and its Content-Security-Policy allows nothing
-// but the style sheet and the icon that stand beside it. All its links are relative, so that it
-// works behind a proxy that takes a prefix away.
+// The pages are rendered here: every number is there without a script. Scripts of our own add
+// charts, a search that answers while one types, and the viewer's zone. The
+// Content-Security-Policy allows nothing but the files that stand beside the pages, and no script
+// or style within them. All links are relative, so that they work behind a proxy that takes a
+// prefix away.
 package web
 
 import (
@@ -38,6 +40,7 @@ type Server struct {
 	log      *slog.Logger
 	handler  http.Handler
 	report   atomic.Pointer[sinks.Report]
+	latest   atomic.Pointer[board] // of the newest report that somebody looked at
 }
 
 var _ sinks.Sink = (*Server)(nil)
@@ -109,6 +112,9 @@ func (s *Server) routes(o Options) http.Handler {
 		mux.Handle(method+" "+escaped+path, h)
 	}
 	handle("GET", "/{$}", http.HandlerFunc(s.page))
+	handle("GET", "/slo", http.HandlerFunc(s.sloPage))
+	handle("GET", "/rightsizing", http.HandlerFunc(s.rightsizingPage))
+	handle("GET", "/status", http.HandlerFunc(s.statusPage))
 	handle("GET", "/explain", http.HandlerFunc(s.explain))
 	handle("GET", "/api/v1/slos", http.HandlerFunc(s.slos))
 	handle("GET", "/api/v1/alerts", http.HandlerFunc(s.alerts))
@@ -141,8 +147,8 @@ func (s *Server) routes(o Options) http.Handler {
 func secured(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; "+
-			"base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "+
+			"base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer") // a query may name services
 		next.ServeHTTP(w, r)
