@@ -94,6 +94,7 @@ type daemon struct {
 	reload   reloads
 	seen     stamp    // of the files as they were last read
 	external *url.URL // where people reach yoyu; nil: nobody said
+	asks     pipeline.Asks
 
 	started func(address string)                                        // told once the address is open; nil: nobody
 	past    func(e *slo.Engine, c *config.Config, now *assembled) error // fills the windows before the first tick; nil: nothing to fill
@@ -107,7 +108,7 @@ type reloads struct {
 }
 
 func newDaemon(p *process, s serving, load func() (*config.Config, error)) (*daemon, error) {
-	d := &daemon{process: p, serving: s, load: load}
+	d := &daemon{process: p, serving: s, load: load, asks: make(pipeline.Asks)}
 	d.registry = prometheus.NewRegistry()
 	d.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -138,6 +139,7 @@ func newDaemon(p *process, s serving, load func() (*config.Config, error)) (*dae
 	d.face = web.New(web.Options{
 		Metrics: d.exposed.Handler(d.registry, sinkprom.HandlerOptions{Logger: p.log}),
 		Reload:  reload, Prefix: prefix, ExternalURL: external, Version: version.Version, Logger: p.log,
+		Look: d.asks.Ask,
 	})
 	return d, nil
 }
@@ -263,7 +265,7 @@ func (d *daemon) turn(ctx context.Context, engine *slo.Engine, c *config.Config,
 	line := pipeline.New(pipeline.Options{
 		Engine: engine, Lanes: now.lanes, Workloads: now.workloads, Judge: d.complete(c),
 		Sinks: append(now.sinks[:len(now.sinks):len(now.sinks)], d.exposed, d.face), Metrics: d.metrics, Logger: d.log,
-		Commit: d.state.commit,
+		Commit: d.state.commit, Asks: d.asks,
 	})
 	running, halt := context.WithCancel(ctx)
 	followed := follow(running, now.workloads)

@@ -107,7 +107,7 @@ func (a asked) Narrow() bool {
 func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 	b, a := s.board(), askedOf(r.URL.Query())
 	key := a.address() + "\n" + s.waiting()
-	sparks := s.Sparks()
+	sparks := s.Sparks(r.Context())
 	if sparks != nil {
 		key += "\n" + sparks.At.String()
 	}

@@ -29,7 +29,7 @@ type budgetRow struct {
 
 	Left      num
 	Bar       bar
-	Spark     spark
+	Spark     sketch
 	Burn      []burnCell
 	Exhausted num
 	Coverage  num
@@ -42,13 +42,13 @@ type budgetRow struct {
 type burnCell struct {
 	Window string // "5m", or the period's key
 	Rate   num
-	Heat   int    // 0 unknown, 1 nothing, 2 within the pace, 3 faster than it, 4 faster than an alert allows
+	Heat   int    // 0 unknown, 1 nothing, 2 within the pace, 3 faster than it, 4 part of an alert that fires
 	Factor string // that of the alert; "" where none looks at the window
 	Says   string // the heat in words
 }
 
 // heats are what a heat means.
-var heats = []string{"no data", "no errors", "within the steady pace", "faster than the steady pace", "above the alert's factor"}
+var heats = []string{"no data", "no errors", "within the steady pace", "faster than the steady pace", "an alert fires"}
 
 // firingAlert is a severity that fires.
 type firingAlert struct {
@@ -85,7 +85,7 @@ func (k rank) row(sparks *Sparks, lead bool) budgetRow {
 		}
 	}
 	if sparks != nil {
-		row.Spark = newSpark(sparks.Points(st), 100, 28)
+		row.Spark = newSketch(sparks.Points(st), 100, 28)
 	}
 	for _, a := range st.Alerts {
 		if a.Firing {
@@ -153,13 +153,25 @@ func newBurnCell(st *slo.Status, w slo.Window, series string) burnCell {
 		cell.Heat = 1
 	case burn.Float <= 1:
 		cell.Heat = 2
-	case !ok || burn.Float <= factor.Float():
-		cell.Heat = 3
-	default:
+	case fires(st, w.Length):
 		cell.Heat = 4
+	default:
+		cell.Heat = 3
 	}
 	cell.Says = heats[cell.Heat]
 	return cell
+}
+
+// fires reports whether a pair fires that looks at a window.
+func fires(st *slo.Status, length time.Duration) bool {
+	for _, a := range st.Alerts {
+		for _, p := range a.Pairs {
+			if p.Firing && (p.Long == length || p.Short == length) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // factorOf is the factor of the pair that looks at a window: the one whose long window it is, else
@@ -238,8 +250,8 @@ func newBar(left float64) bar {
 	return b
 }
 
-// spark is a small course of a budget: a line, the area below it, and where nothing is known.
-type spark struct {
+// sketch is a small course of a budget: a line, the area below it, and where nothing is known.
+type sketch struct {
 	Line, Area string   // paths; "" draws nothing
 	Zero       string   // height of the line where the budget is spent
 	Gaps       []extent // that are not known
@@ -250,11 +262,11 @@ type spark struct {
 // extent is a stretch of a drawing.
 type extent struct{ At, Wide string }
 
-// newSpark draws points at equal distances over width and height, from 1 (untouched) down to the
+// newSketch draws points at equal distances over width and height, from 1 (untouched) down to the
 // least of them or to 0. Less than −1 is drawn as −1: how far a budget is overspent is a number.
-func newSpark(points []float32, width, height float64) spark {
+func newSketch(points []float32, width, height float64) sketch {
 	if len(points) < 2 {
-		return spark{}
+		return sketch{}
 	}
 	lowest, first := 0.0, math.NaN()
 	for _, p := range points {
@@ -266,7 +278,7 @@ func newSpark(points []float32, width, height float64) spark {
 		}
 	}
 	if math.IsNaN(first) {
-		return spark{}
+		return sketch{}
 	}
 	const edge = 2 // the line is not cut off
 	y := func(v float64) float64 {
@@ -274,7 +286,7 @@ func newSpark(points []float32, width, height float64) spark {
 	}
 	x := func(i int) float64 { return float64(i) / float64(len(points)-1) * width }
 	var line, area strings.Builder
-	s := spark{Zero: drawn(y(0))}
+	s := sketch{Zero: drawn(y(0))}
 	for i := 0; i < len(points); {
 		if math.IsNaN(float64(points[i])) {
 			from := i

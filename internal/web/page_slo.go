@@ -117,7 +117,7 @@ type chartFactor struct {
 
 // past is what a history says without a script.
 type past struct {
-	Course  spark
+	Course  sketch
 	From    time.Time
 	To      time.Time
 	Fired   []firedRow
@@ -175,7 +175,7 @@ func (s *Server) newSLOPage(ctx context.Context, b *board, picked []slo.Status, 
 	slices.SortStableFunc(ranks, byUrgency)
 	worst := ranks[0]
 	st, o := worst.st, worst.st.Objective
-	sparks := s.Sparks()
+	sparks := s.Sparks(ctx)
 
 	alone := url.Values{"slo": {o.Name}}
 	for name, values := range sel.groups {
@@ -396,13 +396,8 @@ func (p *sloPage) chart(st *slo.Status, o *slo.Objective, alone url.Values) {
 	p.Chart.Factors = attribute(factors)
 }
 
-// patience is how long a page waits for a history that the engine is busy to tell.
-const patience = 2 * time.Second
-
 // past adds what the history says.
 func (p *sloPage) past(ctx context.Context, s *Server, o *slo.Objective, groups url.Values) {
-	ctx, stop := context.WithTimeout(ctx, patience)
-	defer stop()
 	all, err := s.History(ctx, HistoryQuery{SLO: o.Name, Groups: groups})
 	if err != nil {
 		if no := (*refusal)(nil); !errors.As(err, &no) {
@@ -414,7 +409,7 @@ func (p *sloPage) past(ctx context.Context, s *Server, o *slo.Objective, groups 
 		return
 	}
 	h := all[0]
-	p.Past = &past{From: h.From, To: h.To, Course: newSpark(courseOf(h), 600, 120)}
+	p.Past = &past{From: h.From, To: h.To, Course: newSketch(courseOf(h), 600, 120)}
 	for _, a := range h.Alerts {
 		row := firedRow{Severity: oneLine(a.Severity), From: a.From, To: a.To, Lasted: "now"}
 		for _, name := range o.GroupBy {

@@ -6,6 +6,10 @@
 // or none, and waits for nobody.
 //
 //	*Report ──Write──▶ snapshot ──▶ /  /explain  /api/v1/…
+//	the loop ◀──look───────────────  history, sparks
+//
+// What a report does not hold, the courses of budgets, is looked up in the engine by the loop that
+// owns it, between its turns.
 //
 // The pages are rendered here: every number is there without a script. Scripts of our own add
 // charts, a search that answers while one types, and the viewer's zone. The
@@ -23,6 +27,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,6 +46,10 @@ type Server struct {
 	handler  http.Handler
 	report   atomic.Pointer[sinks.Report]
 	latest   atomic.Pointer[board] // of the newest report that somebody looked at
+
+	look    func(context.Context, func(*slo.Engine)) error
+	sparks  atomic.Pointer[Sparks]
+	drawing sync.Mutex // of sparks
 }
 
 var _ sinks.Sink = (*Server)(nil)
@@ -55,11 +64,15 @@ type Options struct {
 	ExternalURL *url.URL                        // under which others reach the page; nil: the API gives no addresses of it
 	Version     string                          // shown at the foot of the page
 	Logger      *slog.Logger                    // nil: silent
+
+	// Look has the loop that owns the engine look something up in it, and returns when it has, or
+	// when ctx ends; nil: there is no history.
+	Look func(ctx context.Context, look func(*slo.Engine)) error
 }
 
 // New makes a face that knows no report yet.
 func New(o Options) *Server {
-	s := &Server{reload: o.Reload, ready: o.Ready, version: o.Version, external: o.ExternalURL, log: o.Logger}
+	s := &Server{reload: o.Reload, ready: o.Ready, version: o.Version, external: o.ExternalURL, log: o.Logger, look: o.Look}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -117,6 +130,8 @@ func (s *Server) routes(o Options) http.Handler {
 	handle("GET", "/status", http.HandlerFunc(s.statusPage))
 	handle("GET", "/explain", http.HandlerFunc(s.explain))
 	handle("GET", "/api/v1/slos", http.HandlerFunc(s.slos))
+	handle("GET", "/api/v1/slos/{slo}/history", http.HandlerFunc(s.history))
+	handle("GET", "/api/v1/slos/{slo}/groups", http.HandlerFunc(s.groups))
 	handle("GET", "/api/v1/alerts", http.HandlerFunc(s.alerts))
 	handle("GET", "/api/v1/gate", http.HandlerFunc(s.gate))
 	handle("GET", "/api/v1/rightsizing", http.HandlerFunc(s.rightsizing))
