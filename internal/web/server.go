@@ -47,6 +47,7 @@ type Server struct {
 	report   atomic.Pointer[sinks.Report]
 	latest   atomic.Pointer[board] // of the newest report that somebody looked at
 
+	inside  func(*Status)
 	look    func(context.Context, func(*slo.Engine)) error
 	sparks  atomic.Pointer[Sparks]
 	drawing sync.Mutex // of sparks
@@ -68,11 +69,15 @@ type Options struct {
 	// Look has the loop that owns the engine look something up in it, and returns when it has, or
 	// when ctx ends; nil: there is no history.
 	Look func(ctx context.Context, look func(*slo.Engine)) error
+
+	// Inside fills in what a status holds beyond reports: sources, sinks, the store, the
+	// configuration. nil: there is no status.
+	Inside func(*Status)
 }
 
 // New makes a face that knows no report yet.
 func New(o Options) *Server {
-	s := &Server{reload: o.Reload, ready: o.Ready, version: o.Version, external: o.ExternalURL, log: o.Logger, look: o.Look}
+	s := &Server{reload: o.Reload, ready: o.Ready, version: o.Version, external: o.ExternalURL, log: o.Logger, look: o.Look, inside: o.Inside}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -134,6 +139,7 @@ func (s *Server) routes(o Options) http.Handler {
 	handle("GET", "/api/v1/slos/{slo}/groups", http.HandlerFunc(s.groups))
 	handle("GET", "/api/v1/alerts", http.HandlerFunc(s.alerts))
 	handle("GET", "/api/v1/gate", http.HandlerFunc(s.gate))
+	handle("GET", "/api/v1/status", http.HandlerFunc(s.status))
 	handle("GET", "/api/v1/rightsizing", http.HandlerFunc(s.rightsizing))
 	handle("GET", "/-/healthy", http.HandlerFunc(s.healthy))
 	handle("GET", "/-/ready", http.HandlerFunc(s.isReady))

@@ -1,19 +1,18 @@
 package web
 
 import (
+	"net/http"
 	"time"
-
-	"github.com/yoyu-sre/yoyu/sinks"
 )
 
 // Status is how the daemon itself is: what /status shows and /api/v1/status answers. It holds no
 // secret. Numbers that /metrics has too are read from there.
 type Status struct {
-	Time     time.Time      `json:"time"`    // the daemon's clock
-	Started  time.Time      `json:"started"` //
-	Report   *time.Time     `json:"report"`  // of the newest report; null before the first
-	Tick     sinks.Number   `json:"tick_seconds"`
-	NextTick *time.Time     `json:"next_tick"` // null while nothing ticks
+	Time     time.Time      `json:"time"`         // the daemon's clock
+	Started  time.Time      `json:"started"`      //
+	Report   *time.Time     `json:"report"`       // of the newest report; null before the first
+	Tick     float64        `json:"tick_seconds"` // 0 before anything ticks
+	NextTick *time.Time     `json:"next_tick"`    // null while nothing ticks
 	Ready    bool           `json:"ready"`
 	Waiting  string         `json:"waiting,omitempty"` // why it is not ready
 	Notices  []string       `json:"notices"`           // what is wrong with yoyu itself
@@ -71,5 +70,43 @@ type StatusConfig struct {
 	YAML       string     `json:"yaml"` // as it is understood, defaults filled in, secrets left out
 }
 
-// Status is the newest; ok is false where nobody can say, as in tests of the page alone.
-func (s *Server) Status() (st Status, ok bool) { return Status{}, false }
+// Status is how the daemon is at this moment; ok is false where nobody can say, as in tests of the
+// page alone.
+func (s *Server) Status() (st Status, ok bool) {
+	st = Status{
+		Time: time.Now().UTC(), Waiting: s.waiting(), Notices: []string{},
+		Version: StatusVersion{Version: s.version}, Sources: []StatusSource{}, Sinks: []StatusSink{},
+	}
+	st.Ready = st.Waiting == ""
+	if r := s.report.Load(); r != nil {
+		st.Report = utc(r.Time)
+		st.Notices = append(st.Notices, r.Notices...)
+		for i := range r.SLOs {
+			if i == 0 || r.SLOs[i].Objective != r.SLOs[i-1].Objective {
+				st.SLOs++
+			}
+			if !r.SLOs[i].NoGroup {
+				st.Budgets++
+			}
+		}
+	}
+	if s.inside == nil {
+		return st, false
+	}
+	s.inside(&st)
+	st.Started = st.Started.UTC()
+	if st.NextTick != nil {
+		st.NextTick = utc(*st.NextTick)
+	}
+	return st, true
+}
+
+// status answers /api/v1/status.
+func (s *Server) status(w http.ResponseWriter, r *http.Request) {
+	st, ok := s.Status()
+	if !ok {
+		s.refuse(w, refuse(http.StatusServiceUnavailable, "status: nobody can say"))
+		return
+	}
+	s.writeJSON(w, r, st)
+}
