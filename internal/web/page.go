@@ -12,6 +12,7 @@ import (
 	"mime"
 	"net/http"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -248,7 +249,8 @@ func (s *Server) render(status int, name string, v screen) (*rendered, error) {
 func (s *Server) screen(here, title string, b *board, body any) screen {
 	v := screen{Here: here, Title: title, State: isUnknown, Headline: "no data", Version: s.version, Waiting: s.waiting(), Body: body}
 	if r := b.report; r != nil {
-		v.State, v.Headline, v.Notices, v.Time = b.worst, b.headline(), r.Notices, moment(r.Time)
+		v.State, v.Headline, v.Time = b.worst, b.headline(), moment(r.Time)
+		v.Notices = append(slices.Clone(r.Notices), b.trouble...)
 	}
 	return v
 }

@@ -21,6 +21,7 @@ type board struct {
 	services []string         // sorted
 	teams    []string         // sorted, without ""
 	states   map[string]state // the worst, by service
+	trouble  []string         // what of the daemon does not work, as it was at the report
 	words    func() [][]string
 	kept     kept
 }
@@ -73,6 +74,9 @@ func (s *Server) board() *board {
 	}
 	// Two at a time make the same twice, and either is right.
 	b := newBoard(r)
+	if st, ok := s.Status(); ok {
+		b.trouble = troubleOf(&st)
+	}
 	s.latest.Store(b)
 	return b
 }
@@ -115,6 +119,28 @@ func newBoard(r *sinks.Report) *board {
 	}
 	b.words = sync.OnceValue(b.spell)
 	return b
+}
+
+// troubleOf says which sources and sinks do not answer. What else is wrong is among the notices.
+func troubleOf(st *Status) []string {
+	var out []string
+	say := func(what, name string, up bool, last *time.Time, failures map[string]float64, then string) {
+		if up || len(failures) == 0 {
+			return // well, or not asked yet
+		}
+		since := "has not answered yet"
+		if last != nil {
+			since = "answers no more, the last time at " + moment(*last).Text()
+		}
+		out = append(out, what+" "+oneLine(name)+" "+since+": "+then)
+	}
+	for _, one := range st.Sources {
+		say("Source", one.Name, one.Up, one.LastSuccess, one.Failures, "what it would say is missing below, never good.")
+	}
+	for _, one := range st.Sinks {
+		say("Sink", one.Name, one.Up, one.LastSuccess, one.Failures, "what it should have shows elsewhere late or never.")
+	}
+	return out
 }
 
 func distinct(words []string) []string {

@@ -121,8 +121,8 @@ type past struct {
 	From    time.Time
 	To      time.Time
 	Fired   []firedRow
-	Watched bool   // somebody looked at alerts all the time
-	Since   string // in words, since when somebody looked
+	Watched bool      // somebody looked at alerts all the time
+	Since   time.Time // since when somebody looked
 }
 
 // firedRow is an alert that fired.
@@ -425,7 +425,7 @@ func (p *sloPage) past(ctx context.Context, s *Server, o *slo.Objective, groups 
 	slices.Reverse(p.Past.Fired) // the newest first
 	if len(h.Watched) > 0 {
 		p.Past.Watched = len(h.Watched) == 1 && !h.Watched[0].From.After(h.From)
-		p.Past.Since = moment(h.Watched[0].From).Text()
+		p.Past.Since = h.Watched[0].From
 	}
 }
 

@@ -68,8 +68,8 @@ func (s *Server) statusPage(w http.ResponseWriter, r *http.Request) {
 			Trouble: append(counts("", one.Failures), counts("dropped: ", one.Dropped)...),
 		})
 	}
-	if st.Tick.Defined {
-		page.Tick = length(st.Tick.Float)
+	if st.Tick > 0 {
+		page.Tick = length(st.Tick)
 	}
 	page.Size = size(st.Store.Bytes)
 	if !st.Started.IsZero() && !st.Time.IsZero() {

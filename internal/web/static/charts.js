@@ -85,7 +85,7 @@
     const { ctx, bbox } = u;
     ctx.save();
     ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
-    ctx.textAlign = "right";
+    ctx.textAlign = "left";
     for (const { at, says, dash, tone } of levels) {
       const y = u.valToPos(at, "y", true);
       if (y < bbox.top || y > bbox.top + bbox.height) continue;
@@ -96,7 +96,7 @@
       ctx.moveTo(bbox.left, y);
       ctx.lineTo(bbox.left + bbox.width, y);
       ctx.stroke();
-      if (says) ctx.fillText(says, bbox.left + bbox.width - 4 * devicePixelRatio, y - 3 * devicePixelRatio);
+      if (says) ctx.fillText(says, bbox.left + 4 * devicePixelRatio, y - 3 * devicePixelRatio);
     }
     ctx.restore();
   };
@@ -128,10 +128,11 @@
     const u = new uPlot({
       width: target.clientWidth, height: high, series: [{}, ...series], legend: { show: false },
       cursor: { sync: { key: sync.key, setSeries: false }, drag: { x: false, y: false }, points: { size: 7 }, y: false },
-      padding: [8, 8, 0, 0],
-      ...more,
+      padding: [8, 0, 0, 0],
       scales: { x: { time: true, range: () => [seconds(data.from), seconds(data.to)] }, ...more.scales },
-      axes: [timeAxis(), axis({ size: 58, ...more.y })],
+      // The same edges for all charts, one above the other; the last one has the times.
+      axes: [more.times ? timeAxis() : axis({ size: 4, values: () => [], ticks: { show: false } }), axis({ size: 52, ...more.y }),
+        axis({ size: 44, side: 1, scale: more.right ? "bad" : "y", grid: { show: false }, ticks: { show: false }, values: more.right ?? (() => []), stroke: () => colour("firing") })],
       hooks: { ...more.hooks, drawClear: [behind], setCursor: [(v) => read(v.cursor.idx)] },
     }, values, target);
     u.over.dataset.chart = target.dataset.chart;
@@ -185,7 +186,7 @@
     const wrong = steps.map((s) => known(s, s.bad / span(s)));
     const [f1, d1] = figure("Budget left", "left");
     const [f2, d2] = figure("Burn rate", "burn");
-    const [f3, d3] = figure("Events a second, bad below", "events");
+    const [f3, d3] = figure("Events a second; bad ones in red, by the axis on the right", "events");
     place.replaceChildren(readout, f1, f2, f3);
     read(null);
     const stepped = uPlot.paths.stepped({ align: -1 });
@@ -194,7 +195,7 @@
     plot(d1, small ? 150 : 190, [{ stroke: () => colour("course"), width: 2, fill: () => colour("course-fill"), spanGaps: false, points: { show: false } }], [at, left], {
       scales: { y: { range: () => [Math.max(least * 1.05, least < -1 ? least * 1.05 : -1), 1.02] } },
       y: { values: (u, splits) => splits.map((v) => `${Math.round(v * 100)}%`) },
-      hooks: { draw: [lines([{ at: 0, says: least < 0 ? "spent" : "", dash: [], tone: "firing" }])] },
+      hooks: { draw: [lines([{ at: 0, says: least < 0 ? "spent" : "", dash: [2, 3], tone: least < 0 ? "firing" : "faint" }])] },
     });
     const most = Math.max(2, ...burn.filter((v) => v !== null));
     const seen = factors.filter((f) => f.factor < most * 3).sort((a, b) => b.factor - a.factor);
@@ -205,12 +206,13 @@
       y: { values: (u, splits) => splits.map((v) => ([0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000].includes(v) ? `${v}×` : "")), splits: () => [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000].filter((v) => v <= Math.max(most, 2) * 1.3), filter: null, space: 18 },
       hooks: { draw: [lines(levels)] },
     });
-    plot(d3, small ? 120 : 150, [
+    const worst = Math.max(0, ...wrong.filter((v) => v !== null));
+    plot(d3, small ? 130 : 160, [
       { stroke: () => colour("faint"), width: 1, fill: () => colour("events-fill"), paths: stepped, spanGaps: false, points: { show: false } },
-      { stroke: () => colour("firing"), width: 1, fill: () => colour("firing"), paths: stepped, spanGaps: false, points: { show: false } },
+      { scale: "bad", stroke: () => colour("firing"), width: 1.5, fill: () => colour("firing-fill"), paths: stepped, spanGaps: false, points: { show: false } },
     ], [at, good, wrong], {
-      scales: { y: { range: (u, least, most) => [0, (most || 1) * 1.1] } },
-      y: { values: (u, splits) => splits.map(number) },
+      scales: { y: { range: (u, least, most) => [0, (most || 1) * 1.1] }, bad: { range: () => [0, (worst || 1) * 1.6] } },
+      y: { values: (u, splits) => splits.map(number) }, right: (u, splits) => splits.map((v) => (worst ? number(v) : "")), times: true,
     });
     place.dataset.drawn = String(steps.length);
   };

@@ -1,8 +1,6 @@
-// Command look takes pictures of addresses, to see what a change to the page does.
+// Command look takes pictures of addresses, to see what a change to the pages does.
 //
-//	go run ./test/browser/look -o /tmp/look http://localhost:9912/
-//
-// Every address is taken at 390 and 1440 pixels, light and dark.
+//	go run ./test/browser/look -o /tmp/look http://localhost:9912/ http://localhost:9912/rightsizing
 package main
 
 import (
@@ -11,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/yoyu-sre/yoyu/test/browser"
@@ -18,15 +17,24 @@ import (
 
 func main() {
 	out := flag.String("o", ".", "folder for the pictures")
+	views := flag.String("views", "1440-light,1440-dark,390-light,390-dark", "widths and themes to look with")
+	run := flag.String("run", "", "script to run in the page first")
 	flag.Parse()
-	if err := look(*out, flag.Args()); err != nil {
+	if err := look(*out, *views, *run, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "look:", err)
 		os.Exit(1)
 	}
 }
 
-func look(out string, addresses []string) error {
-	ctx, stop := context.WithTimeout(context.Background(), 2*time.Minute)
+// settled waits for charts, where there are some, and then for two frames.
+const settled = `new Promise(done => {
+	const until = Date.now() + 3000, charts = document.getElementById("charts");
+	const look = () => charts && !charts.dataset.drawn && Date.now() < until ? setTimeout(look, 50) : requestAnimationFrame(() => requestAnimationFrame(() => done(true)));
+	look();
+})`
+
+func look(out, views, run string, addresses []string) error {
+	ctx, stop := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer stop()
 	profile, err := os.MkdirTemp("", "yoyu-look-")
 	if err != nil {
@@ -39,9 +47,13 @@ func look(out string, addresses []string) error {
 	}
 	defer b.Close()
 	for i, address := range addresses {
-		for _, v := range []browser.View{
-			{Width: 1440, Height: 900}, {Width: 1440, Height: 900, Dark: true}, {Width: 390, Height: 844}, {Width: 390, Height: 844, Dark: true},
-		} {
+		for name := range strings.SplitSeq(views, ",") {
+			v := browser.View{Height: 900}
+			theme := ""
+			if _, err := fmt.Sscanf(strings.ReplaceAll(name, "-", " "), "%d %s", &v.Width, &theme); err != nil {
+				return fmt.Errorf("view %q: want one such as 390-dark", name)
+			}
+			v.Dark = theme == "dark"
 			tab, err := b.Open(v)
 			if err != nil {
 				return err
@@ -49,22 +61,23 @@ func look(out string, addresses []string) error {
 			if err := tab.Go(ctx, address); err != nil {
 				return err
 			}
-			if _, err := browser.Eval[bool](ctx, tab, "new Promise(done => setTimeout(() => done(true), 500))"); err != nil {
+			if run != "" {
+				if _, err := browser.Eval[any](ctx, tab, run+"; null"); err != nil && !strings.Contains(err.Error(), "null") {
+					return err
+				}
+			}
+			if _, err := browser.Eval[bool](ctx, tab, settled); err != nil {
 				return err
 			}
 			png, err := tab.Picture(ctx, true)
 			if err != nil {
 				return err
 			}
-			theme := "light"
-			if v.Dark {
-				theme = "dark"
-			}
-			name := filepath.Join(out, fmt.Sprintf("%d-%d-%s.png", i, v.Width, theme))
-			if err := os.WriteFile(name, png, 0o644); err != nil {
+			file := filepath.Join(out, fmt.Sprintf("%d-%s.png", i, name))
+			if err := os.WriteFile(file, png, 0o644); err != nil {
 				return err
 			}
-			fmt.Println(name, tab.Faults(), tab.Hosts())
+			fmt.Println(file, strings.Join(tab.Faults(), "\n  "))
 			tab.Close()
 		}
 	}
