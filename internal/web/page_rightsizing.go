@@ -172,7 +172,7 @@ func (b *board) workload(w *rightsizing.Workload) workloadView {
 	}
 	switch {
 	case w.Currency == "":
-	case w.Savings.Float > 0:
+	case w.Savings.Float > 0 && w.Verdict != rightsizing.Raise:
 		v.Money, v.MoneySign = newNum(w.Savings, "rightsizing_hourly_savings", amount(oneLine(w.Currency))), "−"
 	case w.Cost.Float > 0:
 		v.Money, v.MoneySign = newNum(w.Cost, "rightsizing_hourly_cost", amount(oneLine(w.Currency))), "+"

@@ -322,7 +322,7 @@ func detection(st *slo.Status, p slo.Pair) string {
 		return "never at the present error ratio"
 	}
 	after := time.Duration(p.Factor.Float() / now.BurnRate.Float * float64(p.Long))
-	return "after " + about(after) + " of the present error ratio"
+	return "would fire after " + about(after) + " of the present error ratio"
 }
 
 // about is a length of time in one or two units.
