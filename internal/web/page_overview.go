@@ -66,7 +66,7 @@ type fold struct {
 
 // How much of the overview is sent at once.
 const (
-	shownBlocks = 200 // SLOs, unless all are asked for
+	shownBlocks = 100 // SLOs, unless all are asked for
 	shownGroups = 3   // groups of an SLO that need somebody, before they are unfolded
 	openGroups  = 100 // groups of an SLO that is unfolded; its page has all
 )
