@@ -238,6 +238,36 @@ func TestCourseOfACalendarIsWhatReportsSaid(t *testing.T) {
 	}
 }
 
+// A window holds what happened between its edges as it says they are, exactly, however old.
+func TestWindowsSayTheirEdges(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 37))
+	tick := 5 * time.Minute
+	m := newModel(tick)
+	e := engine(t, tick, objective(t, "99", slo.CalendarPeriod(slo.Month, time.UTC)))
+	now := began
+	for range 40 {
+		s := traffic(r, now, 100+r.IntN(57), tick)
+		observe(t, e, s)
+		m.put(s)
+		now = s.Span.To
+		st := &e.Evaluate(now)[0]
+		for i := range st.Windows {
+			w := &st.Windows[i]
+			left := st.Left(w)
+			if total, bad := m.count(now, now.Sub(left)); total != w.Total || bad != w.Bad {
+				t.Errorf("%s at %s: %v, %v bad; in (%s, now] there were %v, %v", w.Key, now, w.Total, w.Bad, left, total, bad)
+			}
+			nominal := now.Add(-w.Length)
+			if w.IsPeriod {
+				nominal = st.Objective.Period.Span(now).From
+			}
+			if off := left.Sub(nominal).Abs(); off > now.Sub(nominal)/250 || w.Length <= time.Hour && off > 0 {
+				t.Errorf("%s: left edge %s, %s off", w.Key, left, off)
+			}
+		}
+	}
+}
+
 // What is older is known less finely: steps say what they really span, and steps that would be none
 // are not there.
 func TestCourseThinsOut(t *testing.T) {

@@ -248,13 +248,7 @@ func (t *tracked) configure(o Objective, empty map[*lane]*history) {
 		t.recorrect(t.effective(t.lane.head-t.lane.grid.horizon, t.lane.head).spans, o.Corrections)
 	}
 	t.Objective = o
-	horizon := max(o.Period.Longest(), 3*Day)
-	for _, s := range o.Policy.Severities {
-		for _, p := range s.Pairs {
-			horizon = max(horizon, 2*p.Long)
-		}
-	}
-	g := newGrid(e.tick, horizon)
+	g := newGrid(e.tick, horizonOf(&o))
 	if e.grids[g] == nil {
 		e.grids[g] = &g
 	}
@@ -298,6 +292,17 @@ func (t *tracked) configure(o Objective, empty map[*lane]*history) {
 		t.row(nil)
 	}
 	t.seated()
+}
+
+// horizonOf is for how long an objective's totals are kept.
+func horizonOf(o *Objective) time.Duration {
+	horizon := max(o.Period.Longest(), 3*Day)
+	for _, s := range o.Policy.Severities {
+		for _, p := range s.Pairs {
+			horizon = max(horizon, 2*p.Long)
+		}
+	}
+	return horizon
 }
 
 // join takes an objective to another lane. One that is behind is not joined until it has caught up:

@@ -251,7 +251,7 @@ func (s *sheet) next(t *tracked) *Status {
 // status fills in what a row says; nil is a group that is not there yet.
 func (t *tracked) status(s *Status, o *Objective, r *row) {
 	e, seat, unit := t.engine, &t.engine.seats[t.place], t.unitOfBudget()
-	s.Objective, s.At, s.Note = o, e.timeOf(t.lane.head), t.note
+	s.Objective, s.At, s.Tick, s.Note = o, e.timeOf(t.lane.head), e.tick, t.note
 	if seat.newest != 0 {
 		s.Newest = time.UnixMilli(seat.newest).UTC()
 	}

@@ -124,4 +124,3 @@ func (s *state) status() web.StatusStore {
 	}
 	return out
 }
-

@@ -302,7 +302,7 @@ func alertViews(st *slo.Status) []alertView {
 				State:     stateOf(p.Firing, p.Held), Firing: p.Firing,
 			}
 			if !p.Firing {
-				view.Detection = detection(st, p.Pair)
+				view.Detection = soon(detection(st, &p))
 			}
 			v.Pairs = append(v.Pairs, view)
 		}
@@ -311,18 +311,15 @@ func alertViews(st *slo.Status) []alertView {
 	return out
 }
 
-// detection says when a pair that is quiet would fire at the present error ratio: at a constant one
-// after good traffic, (1 − objective)/e · long · factor (MATHS.md, "Alerts").
-func detection(st *slo.Status, p slo.Pair) string {
-	now, ok := windowOf(st, 5*time.Minute)
-	if !ok || !now.BurnRate.Defined {
-		return ""
-	}
-	if now.BurnRate.Float <= p.Factor.Float() {
+// soon says when a pair that is quiet would fire.
+func soon(d step) string {
+	switch {
+	case d.Value.Defined:
+		return "would fire after " + about(time.Duration(d.Value.Float*float64(time.Second))) + " of the present error ratio"
+	case strings.HasPrefix(d.Note, "never"):
 		return "never at the present error ratio"
 	}
-	after := time.Duration(p.Factor.Float() / now.BurnRate.Float * float64(p.Long))
-	return "would fire after " + about(after) + " of the present error ratio"
+	return ""
 }
 
 // about is a length of time in one or two units.
