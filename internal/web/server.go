@@ -44,6 +44,7 @@ type Server struct {
 	external *url.URL
 	log      *slog.Logger
 	handler  http.Handler
+	known    []string // routes
 	report   atomic.Pointer[sinks.Report]
 	latest   atomic.Pointer[board] // of the newest report that somebody looked at
 
@@ -118,6 +119,9 @@ func clone(r *sinks.Report) *sinks.Report {
 // Handler answers every route, under the prefix.
 func (s *Server) Handler() http.Handler { return s.handler }
 
+// Routes are what Handler answers, as methods and patterns of paths without the prefix.
+func (s *Server) Routes() []string { return slices.Clone(s.known) }
+
 func (s *Server) routes(o Options) http.Handler {
 	prefix := strings.Trim(o.Prefix, "/")
 	if prefix != "" {
@@ -127,6 +131,7 @@ func (s *Server) routes(o Options) http.Handler {
 	escaped := (&url.URL{Path: prefix}).EscapedPath()
 	mux := http.NewServeMux()
 	handle := func(method, path string, h http.Handler) {
+		s.known = append(s.known, method+" "+path)
 		mux.Handle(method+" "+escaped+path, h)
 	}
 	handle("GET", "/{$}", http.HandlerFunc(s.page))
@@ -139,6 +144,7 @@ func (s *Server) routes(o Options) http.Handler {
 	handle("GET", "/api/v1/slos/{slo}/groups", http.HandlerFunc(s.groups))
 	handle("GET", "/api/v1/alerts", http.HandlerFunc(s.alerts))
 	handle("GET", "/api/v1/gate", http.HandlerFunc(s.gate))
+	handle("GET", "/api/v1/openapi.json", http.HandlerFunc(s.openAPI))
 	handle("GET", "/api/v1/status", http.HandlerFunc(s.status))
 	handle("GET", "/api/v1/rightsizing", http.HandlerFunc(s.rightsizing))
 	handle("GET", "/-/healthy", http.HandlerFunc(s.healthy))
