@@ -102,6 +102,7 @@ type daemon struct {
 	asks     pipeline.Asks
 	began    time.Time
 	present  atomic.Pointer[config.Config] // the configuration in force
+	still    time.Time                     // the one moment to show; zero: the present, and on
 
 	started func(address string)                                        // told once the address is open; nil: nobody
 	past    func(e *slo.Engine, c *config.Config, now *assembled) error // fills the windows before the first tick; nil: nothing to fill
@@ -194,7 +195,11 @@ func (d *daemon) run(ctx context.Context) error {
 	d.seen = stampOf(c)
 	d.reload.ok.Set(1)
 	d.reload.when.SetToCurrentTime()
-	engine.Watch(time.Now())
+	watched := d.still
+	if watched.IsZero() {
+		watched = time.Now()
+	}
+	engine.Watch(watched)
 	if d.past != nil && !d.state.restored {
 		if err := d.past(engine, c, now); err != nil {
 			return err
@@ -206,6 +211,9 @@ func (d *daemon) run(ctx context.Context) error {
 	served := d.serve(ctx, stop)
 	defer func() { <-served }()
 
+	if !d.still.IsZero() {
+		return d.hold(ctx, engine, c, now)
+	}
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
@@ -221,6 +229,30 @@ func (d *daemon) run(ctx context.Context) error {
 		}
 		engine.Set(again.config.Objectives)
 		c, now = again.config, again.parts
+	}
+}
+
+// hold shows one moment until ctx ends: no source of events is asked, and nothing is sent.
+func (d *daemon) hold(ctx context.Context, engine *slo.Engine, c *config.Config, now *assembled) error {
+	d.exposed.Show(c.Series)
+	d.present.Store(c)
+	line := pipeline.New(pipeline.Options{
+		Engine: engine, Workloads: now.workloads, Judge: d.complete(c), Sinks: []sinks.Sink{d.exposed, d.face},
+		Metrics: d.metrics, Logger: d.log,
+	})
+	if err := line.Tick(ctx, d.still); err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+				return cause
+			}
+			return nil
+		case look := <-d.asks:
+			look(engine)
+		}
 	}
 }
 

@@ -56,6 +56,10 @@ var bars = []bar{
 	{what: "200 SLOs, the windows alone", against: rules, of: figure{"Sloth", "x-arithmetic"}, least: 100_000, unit: "× less"},
 	{what: "The ratio of thirty days, worst of 200 SLOs", against: "increase[30d] of the same Prometheus", of: figure{"Sloth", "off-%"}, most: 0.5, unit: " % off"},
 
+	{what: "The overview of 10,000 groups of 100 SLOs, 95 of 100 answers", against: bound, of: figure{"Overview/groups=10000/slos=100", "p95-ms"}, most: 200, unit: " ms"},
+	{what: "The overview of 10,000 SLOs, 95 of 100 answers", against: bound, of: figure{"Overview/groups=10000/slos=10000", "p95-ms"}, most: 200, unit: " ms"},
+	{what: "The same, the largest answer on the wire", against: bound, of: figure{"Overview/groups=10000/slos=10000", "wire-KB"}, most: 1000, unit: " KB"},
+
 	{what: "A restart with 100,000 SLOs and 90 days", against: bound, of: figure{"Restart/slos=100000", "s"}, most: 3, unit: " s"},
 	{what: "The state file after 120 simulated days", against: "the same file after 90 days", of: figure{"StateFile/days=120", "x-size"}, most: 1.1, unit: "×"},
 	{what: "A commit of 100,000 SLOs", against: bound, of: figure{"TickDurable/slos=100000", "commit-ms"}, most: 30, unit: " ms"},
