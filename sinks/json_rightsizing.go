@@ -54,10 +54,21 @@ type JSONWorkload struct {
 	ManagedBy  string       `json:"managed_by"` // who would undo a patch; "" when nobody is known to
 
 	Containers []JSONContainer         `json:"containers"`
-	Patch      []rightsizing.Operation `json:"patch"`      // JSON patch of the next change; null where there is none, or a budget blocks it
-	VPAPatch   []rightsizing.Operation `json:"vpa_patch"`  // JSON patch of the policy of a VPA that applies; null where it may stay
-	Chart      string                  `json:"helm_chart"` // without its version; "" when none is known
+	Patch      []rightsizing.Operation `json:"patch"`       // JSON patch of the next change; null where there is none, or a budget blocks it
+	VPAPatch   []rightsizing.Operation `json:"vpa_patch"`   // JSON patch of the policy of a VPA that applies; null where it may stay
+	LastChange *JSONChange             `json:"last_change"` // null when none was seen
+	Chart      string                  `json:"helm_chart"`  // without its version; "" when none is known
 	Release    string                  `json:"helm_release"`
+}
+
+// JSONChange is the last change of what a workload's template asks for, and how it went.
+type JSONChange struct {
+	At        time.Time               `json:"at"`
+	Direction string                  `json:"direction"`     // raise, shrink, mixed
+	Outcome   string                  `json:"outcome"`       // pending, held, regressed
+	Ended     *time.Time              `json:"ended"`         // null while it is pending
+	Reasons   []JSONReason            `json:"reasons"`       // why it has regressed
+	Reverse   []rightsizing.Operation `json:"reverse_patch"` // takes it back; null unless it has regressed
 }
 
 // JSONReason is one reason of a verdict.
@@ -180,6 +191,14 @@ func newJSONWorkload(w *rightsizing.Workload) (JSONWorkload, error) {
 		Savings: Number(w.Savings), Cost: Number(w.Cost), Exposure: Number(w.Exposure), Trade: Number(w.Trade),
 		QoS: w.QoS, NextQoS: w.ProposedQoS, ManagedBy: w.Managed, Containers: []JSONContainer{}, Patch: patch,
 		VPAPatch: policy, Chart: w.Chart, Release: w.Release,
+	}
+	if c := w.Change; c != nil {
+		out.LastChange = &JSONChange{
+			At: c.At.UTC(), Direction: string(c.Direction), Outcome: string(c.Outcome), Ended: moment(c.Ended), Reasons: []JSONReason{}, Reverse: c.Reverse,
+		}
+		for _, r := range c.Reasons {
+			out.LastChange.Reasons = append(out.LastChange.Reasons, JSONReason{r.Container, r.Resource, r.Code})
+		}
 	}
 	for _, r := range w.Reasons {
 		out.Reasons = append(out.Reasons, JSONReason{r.Container, r.Resource, r.Code})

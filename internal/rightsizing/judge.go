@@ -54,7 +54,7 @@ func (j *Judge) Judge(workloads []Workload, statuses []slo.Status, now time.Time
 	changed := map[string]time.Time{} // of services: when a workload last asked for something else
 	for i := range workloads {
 		w := &workloads[i]
-		at := j.Memory.asked(workloadKey(w), now, w.asks())
+		at := j.Memory.asked(w, now)
 		for _, service := range w.Services {
 			if at.After(changed[service]) {
 				changed[service] = at
@@ -689,7 +689,7 @@ func (w *Workload) stages() {
 func Rank(workloads []*Workload) {
 	place := func(w *Workload) int {
 		switch {
-		case w.Verdict == Raise:
+		case w.Verdict == Raise || w.Urgency > 0:
 			return 3 - w.Urgency
 		case w.Gate == Safe:
 			return 4

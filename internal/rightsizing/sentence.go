@@ -11,6 +11,9 @@ import (
 
 // sentence says in one plain sentence what to do and why.
 func (j *Judge) sentence(w *Workload, now time.Time) string {
+	if w.regressed(now) {
+		return w.Change.back(now) + "."
+	}
 	switch {
 	case w.Verdict == Raise:
 		return w.raising()
@@ -60,6 +63,13 @@ var phrases = map[string]string{
 	Blocking + Soak:             "another workload of the service was changed within a day",
 	Blocking + Freshness:        "nobody can say whether the recommender is alive",
 	Blocking + ExposureTooLarge: "cannot bear a mistake",
+	Blocking + ChangeRegressed:  "the last change went wrong",
+
+	since + OOMKilled:       "was killed for lack of memory",
+	since + LimitBound:      "has been cut off by its limit",
+	since + UnderLowerBound: "asks for less than VPA's lower bound",
+	since + Alerted:         "an alert of its service has begun",
+	since + BurnRose:        "its service has burnt more than twice as fast",
 }
 
 // because is the phrase of a resource's first telling reason.

@@ -209,7 +209,9 @@ type Judgement struct {
 	Gate     Passage
 	Exposure slo.Value // largest share of a budget that goes wrong with a change, until it is rolled back
 	Trade    slo.Value // money a month for each percent of a budget at risk
-	Urgency  int       // of a raise: 0 none to 3 now
+	Urgency  int       // of a raise, or of taking a change back: 0 none to 3 now
+	Change   *Change   // the last of what the template asks for; nil: none that was seen
+	Tallies  []Tally   // how those before went
 
 	QoS, ProposedQoS string // Guaranteed, Burstable, BestEffort; before and after
 
