@@ -23,6 +23,7 @@ import (
 type Workload struct {
 	Namespace  string
 	Kind       string // Deployment, StatefulSet …
+	APIVersion string // of the kind, as the VPA writes it: apps/v1
 	Name       string
 	VPA        string   // name of the VerticalPodAutoscaler
 	UpdateMode string   // Off, Initial, Recreate, InPlaceOrRecreate, Auto

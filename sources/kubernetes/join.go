@@ -151,6 +151,7 @@ func (j *joiner) workload(v *vpa, at address) (rightsizing.Workload, error) {
 		RolledOut:  j.rolled[at],
 		StatusAt:   v.written(),
 		Spec:       v.Spec.raw,
+		APIVersion: v.Spec.TargetRef.Version,
 	}
 	t := j.workloads[at]
 	pods := j.pods[at]

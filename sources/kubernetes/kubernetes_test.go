@@ -32,7 +32,7 @@ var is = slo.Defined
 func demoWeb() rightsizing.Workload {
 	const mebi = 1 << 20
 	return rightsizing.Workload{
-		Namespace: "demo", Kind: "Deployment", Name: "web", VPA: "web", UpdateMode: "Off", Replicas: 3,
+		Namespace: "demo", APIVersion: "apps/v1", Kind: "Deployment", Name: "web", VPA: "web", UpdateMode: "Off", Replicas: 3,
 		StatusAt: time.Date(2026, time.November, 22, 20, 43, 19, 0, time.UTC),
 		Containers: []rightsizing.Container{{
 			Name:   "app",
@@ -400,7 +400,7 @@ func TestObjects(t *testing.T) {
 		t.Fatal(err)
 	}
 	const gibi = 1 << 30
-	db := rightsizing.Workload{Namespace: "shop", Kind: "StatefulSet", Name: "db", VPA: "zz-older", UpdateMode: "Initial", Replicas: 1,
+	db := rightsizing.Workload{Namespace: "shop", APIVersion: "apps/v1", Kind: "StatefulSet", Name: "db", VPA: "zz-older", UpdateMode: "Initial", Replicas: 1,
 		Spec:   `{"targetRef":{"apiVersion":"apps/v1","kind":"StatefulSet","name":"db"},"updatePolicy":{"updateMode":"Initial"}}`,
 		Rivals: []string{"younger"},
 		Containers: []rightsizing.Container{{Name: "postgres",
@@ -411,10 +411,10 @@ func TestObjects(t *testing.T) {
 	second.VPA, second.UpdateMode, second.Rivals = "younger", "InPlaceOrRecreate", nil
 	second.Spec = strings.Replace(db.Spec, "Initial", "InPlaceOrRecreate", 1)
 	all := []rightsizing.Workload{
-		{Namespace: "default", Kind: "DaemonSet", Name: "agent", VPA: "agent-vpa", UpdateMode: "Recreate", Replicas: 7,
+		{Namespace: "default", APIVersion: "apps/v1", Kind: "DaemonSet", Name: "agent", VPA: "agent-vpa", UpdateMode: "Recreate", Replicas: 7,
 			Spec:       `{"targetRef":{"apiVersion":"apps/v1","kind":"DaemonSet","name":"agent"}}`,
 			Containers: []rightsizing.Container{{Name: "agent", Memory: rightsizing.Resource{Target: is(1536)}}}},
-		{Namespace: "shop", Kind: "CronJob", Name: "nightly", VPA: "batch", UpdateMode: "Recreate", Condition: rightsizing.Missing,
+		{Namespace: "shop", APIVersion: "batch/v1", Kind: "CronJob", Name: "nightly", VPA: "batch", UpdateMode: "Recreate", Condition: rightsizing.Missing,
 			Spec: `{"targetRef":{"apiVersion":"batch/v1","kind":"CronJob","name":"nightly"}}`},
 		db, second, // the older VPA first: it is the one the cluster obeys
 	}
