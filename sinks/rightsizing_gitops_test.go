@@ -11,7 +11,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
-	"github.com/yoyu-sre/yoyu/internal/promtest"
+	"github.com/yoyu-sre/yoyu/internal/kubetest"
 	"github.com/yoyu-sre/yoyu/internal/rightsizing"
 	"github.com/yoyu-sre/yoyu/sinks"
 	"github.com/yoyu-sre/yoyu/sinks/sinktest"
@@ -109,7 +109,7 @@ func TestKustomize(t *testing.T) {
 // A real kustomize changes just the numbers: what stands beside them, other containers and the image
 // stay, also where the base leaves the namespace to its kustomization. What is not in the base is an error.
 func TestKustomizeBuilds(t *testing.T) {
-	kubectl := promtest.Kubectl(t)
+	kubectl := kubetest.Kubectl(t)
 	dir := t.TempDir()
 	put := func(name, text string) {
 		path := filepath.Join(dir, name)

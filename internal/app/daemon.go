@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"os"
 	"os/signal"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -36,6 +36,8 @@ type serving struct {
 	externalURL string
 	prefix      string
 	lifecycle   bool
+	reloaders   []string
+	profiles    bool
 	storage     string
 	corruption  string
 	look        time.Duration // how often the configuration's files are looked at; 0: never
@@ -46,6 +48,8 @@ func (s *serving) flags(c *kingpin.CmdClause, storage string) {
 	c.Flag("web.external-url", "Address under which others reach yoyu, for links; its path is the route prefix.").StringVar(&s.externalURL)
 	c.Flag("web.route-prefix", "Prefix of every route; the path of --web.external-url when left out.").StringVar(&s.prefix)
 	c.Flag("web.enable-lifecycle", "Allow POST /-/reload.").BoolVar(&s.lifecycle)
+	c.Flag("web.lifecycle-user", "One of basic_auth_users of --web.config.file who may reload, repeatable; left out, whoever may see may reload.").StringsVar(&s.reloaders)
+	c.Flag("web.enable-pprof", "Answer under /debug/pprof/, to whoever may see.").BoolVar(&s.profiles)
 	c.Flag("storage.path", "Folder for what must survive a restart.").Default(storage).StringVar(&s.storage)
 	c.Flag("storage.on-corruption", "What to do with a damaged state file: refuse to start, or move it aside (quarantine) and fill the windows again.").Default("refuse").EnumVar(&s.corruption, "refuse", "quarantine")
 }
@@ -96,6 +100,9 @@ type daemon struct {
 	reload   reloads
 	seen     stamp    // of the files as they were last read
 	external *url.URL // where people reach yoyu; nil: nobody said
+	asks     pipeline.Asks
+	began    time.Time
+	present  atomic.Pointer[config.Config] // the configuration in force
 
 	started func(address string)                                        // told once the address is open; nil: nobody
 	past    func(e *slo.Engine, c *config.Config, now *assembled) error // fills the windows before the first tick; nil: nothing to fill
@@ -109,7 +116,7 @@ type reloads struct {
 }
 
 func newDaemon(p *process, s serving, load func() (*config.Config, error)) (*daemon, error) {
-	d := &daemon{process: p, serving: s, load: load}
+	d := &daemon{process: p, serving: s, load: load, asks: make(pipeline.Asks), began: time.Now()}
 	d.registry = prometheus.NewRegistry()
 	d.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -142,8 +149,9 @@ func newDaemon(p *process, s serving, load func() (*config.Config, error)) (*dae
 	d.face = web.New(web.Options{
 		Metrics: d.exposed.Handler(d.registry, sinkprom.HandlerOptions{Logger: p.log}),
 		Reload:  reload, Prefix: prefix, ExternalURL: external, Version: version.Version, Logger: p.log,
+		Look: d.asks.Ask, Inside: d.inside,
 	})
-	return d, nil
+	return d, d.door().checkReloaders()
 }
 
 // addresses reads --web.external-url and --web.route-prefix.
@@ -269,10 +277,11 @@ func (d *daemon) turn(ctx context.Context, engine *slo.Engine, c *config.Config,
 	if len(c.Compatibility) > 0 {
 		outlets = append(outlets, d.others)
 	}
+	d.present.Store(c)
 	line := pipeline.New(pipeline.Options{
 		Engine: engine, Lanes: now.lanes, Workloads: now.workloads, Judge: d.complete(c),
 		Sinks: outlets, Metrics: d.metrics, Logger: d.log,
-		Commit: d.state.commit,
+		Commit: d.state.commit, Asks: d.asks,
 	})
 	running, halt := context.WithCancel(ctx)
 	followed := follow(running, now.workloads)
@@ -397,51 +406,29 @@ func (d *daemon) shortRetention(ctx context.Context, c *config.Config, now *asse
 	return out
 }
 
-// serve opens the address and answers until ctx ends. An address that cannot be opened ends the
-// daemon. The channel is closed when nothing is served any more.
+// serve opens the addresses and answers until ctx ends. One that cannot be opened ends the daemon.
+// The channel is closed when nothing is served any more.
 func (d *daemon) serve(ctx context.Context, stop context.CancelCauseFunc) <-chan struct{} {
 	done := make(chan struct{})
-	server := &http.Server{Handler: d.face.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
-	go func() {
-		<-ctx.Done()
-		limit, end := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer end()
-		if server.Shutdown(limit) != nil {
-			server.Close()
-		}
-	}()
-	if d.started != nil {
-		for _, address := range *d.web.WebListenAddresses {
-			d.started(address)
-		}
-	}
 	go func() {
 		defer close(done)
-		if err := toolkit.ListenAndServe(server, d.web, d.log); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		err := d.door().serve(ctx, func() {
+			if d.started != nil {
+				for _, address := range *d.web.WebListenAddresses {
+					d.started(address)
+				}
+			}
+		})
+		if err != nil {
 			stop(fmt.Errorf("web: %w", err))
 		}
 	}()
 	return done
 }
 
-func addHealthcheck(k *kingpin.Application, p *process) (string, func(context.Context) error) {
-	c := k.Command("healthcheck", "Ask a running yoyu whether it is ready; for images without a shell.")
-	address := c.Flag("url", "Address of the running yoyu.").Default("http://127.0.0.1:9912/-/ready").String()
-	return "healthcheck", func(ctx context.Context) error {
-		ctx, stop := context.WithTimeout(ctx, 5*time.Second)
-		defer stop()
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, *address, nil)
-		if err != nil {
-			return err
-		}
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return err
-		}
-		defer res.Body.Close()
-		if res.StatusCode != http.StatusOK {
-			return fmt.Errorf("%s answers %s", *address, res.Status)
-		}
-		return nil
+// door is the front of this daemon.
+func (d *daemon) door() *front {
+	return &front{
+		flags: d.web, prefix: d.prefix, face: d.face.Handler(), reloaders: d.reloaders, profiles: d.profiles, log: d.log,
 	}
 }

@@ -98,7 +98,7 @@ type alertmanagerOptions struct {
 
 // environment is the only one that tests see.
 func environment(name string) (string, bool) {
-	v, ok := map[string]string{"HOST": "prometheus.shop", "CLUSTER": "tokyo", "TAG": "env:prod"}[name]
+	v, ok := map[string]string{"HOST": "prometheus.shop", "CLUSTER": "tokyo", "TAG": "env:prod", "WITH_PASSWORD": "https://admin:hunter2@mimir"}[name]
 	return v, ok
 }
 

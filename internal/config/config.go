@@ -175,7 +175,7 @@ func WithFiles(match func(glob string) ([]string, error), read func(name string)
 // An error is Faults: every fault of every file. The Config beside it then is what could be read:
 // good for its warnings and for asking sources and sinks about their own fields, not for running.
 func Load(path string, options ...Option) (*Config, error) {
-	data, err := os.ReadFile(path)
+	data, err := readFile(path)
 	if err != nil {
 		return &Config{Files: []string{path}}, Faults{{File: path, Problem: "cannot be read", Remedy: reason(err)}}
 	}
@@ -188,7 +188,7 @@ func Parse(name string, data []byte, options ...Option) (*Config, error) {
 		types:    BuiltIn(),
 		env:      os.LookupEnv,
 		match:    filepath.Glob,
-		readFile: os.ReadFile,
+		readFile: readFile,
 		config: &Config{
 			Tick:    30 * time.Second,
 			Gate:    Gate{MinEvents: 1000},

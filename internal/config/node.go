@@ -203,7 +203,7 @@ var expandedFields = map[string]bool{"url": true, "urls": true, "site": true, "r
 var (
 	variable = regexp.MustCompile(`\$\{([^}]*)\}?`)
 	envName  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-	userinfo = regexp.MustCompile(`://[^/@\s]*:[^/@\s]*@`)
+	userinfo = regexp.MustCompile(`://[^/?#@\s]*@`)
 )
 
 // prepare walks the whole document once: it refuses what is not read anywhere, and expands the
@@ -262,13 +262,14 @@ func (v value) prepare(expanded, outside bool) bool {
 			}
 		}
 	case yaml.ScalarNode:
-		if outside && userinfo.MatchString(n.Value) {
+		if expanded {
+			v.expand()
+		}
+		if outside && userinfo.MatchString(n.Value) { // whatever the environment put in, too
 			v.fault("the address holds a password", "take it out, and use basic_auth with password_file")
 			n.Value = userinfo.ReplaceAllString(n.Value, "://")
 		}
-		if expanded {
-			v.expand()
-		} else if m := variable.FindStringSubmatch(n.Value); m != nil && envName.MatchString(m[1]) && strings.HasSuffix(m[0], "}") {
+		if m := variable.FindStringSubmatch(n.Value); !expanded && m != nil && envName.MatchString(m[1]) && strings.HasSuffix(m[0], "}") {
 			v.warn(fmt.Sprintf("%s is not expanded here", m[0]), "only url, site, region, tags and external_labels are")
 		}
 	}

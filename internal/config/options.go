@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -36,6 +37,9 @@ func newOptions(entry value, common []string) options {
 // read as Prometheus writes them (30d), whole numbers also as 5e6. Values that into already holds
 // are the defaults.
 //
+// If into has a method SetDirectory(dir string), it is told the folder of the configuration: relative
+// names of files start there, wherever the process was started.
+//
 // If into has a method Validate() error, it is asked last. An error whose text begins with the
 // path of a field ("limits.backfill: is longer than a year") is reported at that field. It is not
 // asked about an entry from which a secret was taken, as its lack was reported already.
@@ -56,6 +60,9 @@ func (o options) Decode(into any) error {
 		if err := v.node.Decode(into); err != nil {
 			v.rejected(err)
 		}
+	}
+	if placed, ok := into.(interface{ SetDirectory(dir string) }); ok {
+		placed.SetDirectory(filepath.Dir(doc.file))
 	}
 	if checked, ok := into.(interface{ Validate() error }); ok && len(faults) == 0 && !doc.secrets[v.path] {
 		if err := checked.Validate(); err != nil {

@@ -33,6 +33,7 @@ import (
 	"github.com/prometheus/common/config"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/yoyu-sre/yoyu/internal/redact"
 	"github.com/yoyu-sre/yoyu/sinks"
 )
 
@@ -105,6 +106,7 @@ func New(o Options) (*Sink, error) {
 	if o.Config.HTTP.FollowRedirects {
 		client.CheckRedirect = sameHost
 	}
+	client.Transport = redact.Answers(client.Transport)
 	for _, address := range o.Config.addresses() {
 		t, err := newTarget(address, client, cmp.Or(time.Duration(o.Config.Timeout), defaultTimeout))
 		if err != nil {

@@ -35,6 +35,9 @@ func DefaultConfig() Config {
 	}
 }
 
+// SetDirectory has relative names of files start at dir, the folder of the configuration.
+func (c *Config) SetDirectory(dir string) { c.HTTP.SetDirectory(dir) }
+
 // addresses are all Alertmanagers, in the order they were written.
 func (c *Config) addresses() []string {
 	if c.URL != "" {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
 
 	"github.com/yoyu-sre/yoyu/internal/datadogapi"
@@ -34,6 +35,11 @@ func DefaultConfig() Config {
 	return Config{Site: datadogapi.DefaultSite, Limits: Limits{
 		Quota: "50%", Concurrency: 2, MaxSeries: 1000, Backfill: model.Duration(30 * slo.Day),
 	}}
+}
+
+// SetDirectory has relative names of files start at dir, the folder of the configuration.
+func (c *Config) SetDirectory(dir string) {
+	c.APIKeyFile, c.AppKeyFile = config.JoinDir(dir, c.APIKeyFile), config.JoinDir(dir, c.AppKeyFile)
 }
 
 func (l Limits) withDefaults() Limits {

@@ -18,7 +18,8 @@ type read interface{ about() *metadata }
 // vpas are asked for first: a cluster without any is asked no more.
 var vpas = kind{"VerticalPodAutoscaler", "autoscaling.k8s.io", "v1", "verticalpodautoscalers", false, into[vpa]}
 
-// kinds are all that is read. What RBAC has to allow is exactly get, list and watch on these.
+// kinds are all that is read. What RBAC has to allow is exactly list and watch on these
+// (deploy/kubernetes/base/clusterrole.yaml).
 var kinds = []kind{
 	vpas,
 	{"VerticalPodAutoscalerCheckpoint", "autoscaling.k8s.io", "v1", "verticalpodautoscalercheckpoints", false, into[checkpoint]},

@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"sync"
@@ -51,6 +52,15 @@ type Config struct {
 	Context    string   `yaml:"context,omitempty"`    // of the kubeconfig; "" is its current one
 	Namespaces []string `yaml:"namespaces,omitempty"` // none: all of them
 	Objects    string   `yaml:"objects,omitempty"`    // path of a file of objects, YAML or JSON, in place of a cluster
+}
+
+// SetDirectory has relative names of files start at dir, the folder of the configuration.
+func (c *Config) SetDirectory(dir string) {
+	for _, file := range []*string{&c.Kubeconfig, &c.Objects} {
+		if *file != "" && !filepath.IsAbs(*file) {
+			*file = filepath.Join(dir, *file)
+		}
+	}
 }
 
 // Validate names every field that cannot be right, each as "field: what is wrong".

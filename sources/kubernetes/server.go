@@ -16,6 +16,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/yoyu-sre/yoyu/internal/redact"
 )
 
 // server is the API server of one cluster.
@@ -51,6 +53,7 @@ func dial(kubeconfig, context string, client *http.Client) (*server, error) {
 		if client, err = rest.HTTPClientFor(config); err != nil {
 			return nil, fmt.Errorf("kubeconfig: %w", err)
 		}
+		client.Transport = redact.Answers(client.Transport)
 	}
 	return &server{base: base, client: client, turn: make(chan struct{}, 1)}, nil
 }

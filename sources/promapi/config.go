@@ -101,3 +101,6 @@ func (c *Config) Validate() error {
 	}
 	return errors.Join(faults...)
 }
+
+// SetDirectory has relative names of files start at dir, the folder of the configuration.
+func (c *Config) SetDirectory(dir string) { c.HTTP.SetDirectory(dir) }

@@ -42,6 +42,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/yoyu-sre/yoyu/internal/increments"
+	"github.com/yoyu-sre/yoyu/internal/redact"
 	"github.com/yoyu-sre/yoyu/internal/selectors"
 	"github.com/yoyu-sre/yoyu/slo"
 	"github.com/yoyu-sre/yoyu/sources"
@@ -112,6 +113,7 @@ func New(o Options) (*Source, error) {
 	if o.Config.HTTP.FollowRedirects {
 		doer.CheckRedirect = sameHost
 	}
+	doer.Transport = redact.Answers(doer.Transport)
 	if o.Wrap != nil {
 		doer.Transport = o.Wrap(doer.Transport)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -20,7 +21,8 @@ type Config struct {
 	Job        string                  `yaml:"job,omitempty"`        // label job of every series; the source's name when empty
 	Timeout    time.Duration           `yaml:"timeout,omitempty"`    // for one target, at most the tick; 0: min(10s, tick)
 	Limits     Limits                  `yaml:"limits,omitempty"`
-	HTTP       config.HTTPClientConfig `yaml:",inline"` // basic_auth, tls_config, http_headers …
+	LinkLocal  bool                    `yaml:"allow_link_local,omitempty"` // ask link-local and metadata addresses too
+	HTTP       config.HTTPClientConfig `yaml:",inline"`                    // basic_auth, tls_config, http_headers …
 }
 
 // Limits keep one page, or many at once, from hurting yoyu. 0 is the default. A response's header
@@ -40,6 +42,9 @@ type Discovery struct {
 
 // DefaultConfig is what configuration is decoded over.
 func DefaultConfig() Config { return Config{HTTP: config.DefaultHTTPClientConfig} }
+
+// SetDirectory has relative names of files start at dir, the folder of the configuration.
+func (c *Config) SetDirectory(dir string) { c.HTTP.SetDirectory(dir) }
 
 const (
 	defaultTimeout     = 10 * time.Second // as Prometheus' scrape_timeout
@@ -86,6 +91,12 @@ func (c Config) completed(name string, tick time.Duration) (Config, []*target, e
 		if err != nil {
 			fault("targets[%d]: %w", i, err)
 			continue
+		}
+		// Where a proxy resolves names, only a name that is an address can be looked at.
+		if ip, err := netip.ParseAddr(t.url.Hostname()); err == nil && !c.LinkLocal {
+			if why := refuses(ip); why != "" {
+				fault("targets[%d]: %s is %s, which is never asked; allow_link_local: true allows it", i, ip, why)
+			}
 		}
 		// Scheme apart, the same address is the same page: its series would count twice.
 		if key := t.instance + t.page; seen[key] {

@@ -45,7 +45,11 @@ type fetcher struct {
 // newFetcher makes a fetcher; native says that a question may need native histograms. Others are
 // asked for as text, which every target speaks and a person can read.
 func newFetcher(name string, c Config, native bool) (*fetcher, error) {
-	client, err := config.NewClientFromConfig(c.HTTP, name, config.WithUserAgent("yoyu"))
+	options := []config.HTTPClientOption{config.WithUserAgent("yoyu")}
+	if !c.LinkLocal {
+		options = append(options, config.WithDialContextFunc(dialer()))
+	}
+	client, err := config.NewClientFromConfig(c.HTTP, name, options...)
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,13 @@ import (
 	"github.com/yoyu-sre/yoyu/sources"
 )
 
+// The bounds of one series that is counted, its name included. What is counted is remembered from
+// page to page, so that a page alone must not say how much.
+const (
+	mostLabels     = 128
+	mostLabelBytes = 16 << 10
+)
+
 // page is what the questions take from one page of one target.
 type page struct {
 	parts   []part // by question
@@ -232,6 +239,14 @@ func (in *reading) sample(parser textparse.Parser, name string, here int, start 
 
 	var own labels.Labels
 	parser.Labels(&own)
+	if n := own.Len(); n > mostLabels {
+		return fmt.Errorf("%s has %d labels, %d are the most", short(name), n, mostLabels)
+	}
+	size := 0
+	own.Range(func(l labels.Label) { size += len(l.Name) + len(l.Value) })
+	if size > mostLabelBytes {
+		return fmt.Errorf("%s has labels of %d bytes, %d are the most", short(name), size, mostLabelBytes)
+	}
 	if name, twice := own.HasDuplicateLabelNames(); twice {
 		return fmt.Errorf("label %s stands in one series twice", name)
 	}
