@@ -49,6 +49,7 @@ type JSONWorkload struct {
 	Cost       Number       `json:"hourly_cost"`
 	Exposure   Number       `json:"budget_exposure_ratio"` // of an error budget, when a change goes wrong
 	Trade      Number       `json:"monthly_savings_per_budget_percent"`
+	Skew       Number       `json:"pod_skew_ratio"` // use of the largest pod over that of the one in the middle
 	QoS        string       `json:"qos_class"`
 	NextQoS    string       `json:"proposed_qos_class"`
 	ManagedBy  string       `json:"managed_by"` // who would undo a patch; "" when nobody is known to
@@ -189,7 +190,7 @@ func newJSONWorkload(w *rightsizing.Workload) (JSONWorkload, error) {
 		Verdict: string(w.Verdict), Gate: string(w.Gate), Urgency: w.Urgency, Sentence: w.Sentence,
 		Reasons: []JSONReason{}, EligibleAt: moment(w.EligibleAt), Currency: w.Currency,
 		Savings: Number(w.Savings), Cost: Number(w.Cost), Exposure: Number(w.Exposure), Trade: Number(w.Trade),
-		QoS: w.QoS, NextQoS: w.ProposedQoS, ManagedBy: w.Managed, Containers: []JSONContainer{}, Patch: patch,
+		Skew: Number(w.Skew), QoS: w.QoS, NextQoS: w.ProposedQoS, ManagedBy: w.Managed, Containers: []JSONContainer{}, Patch: patch,
 		VPAPatch: policy, Chart: w.Chart, Release: w.Release,
 	}
 	if c := w.Change; c != nil {

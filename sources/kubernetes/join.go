@@ -26,6 +26,7 @@ type joiner struct {
 	rolled      map[address]time.Time   // when the newest version of a template was made
 	versions    map[address]int64       // and which it was
 	jobs        map[address][]*workload // of a CronJob
+	usage       containerUsage
 }
 
 // join puts every VPA beside the workload it watches. A VPA without a target watches nothing.
@@ -66,7 +67,7 @@ func newJoiner(found objects) *joiner {
 	j := &joiner{
 		workloads: map[address]*workload{}, pods: map[address][]*pod{}, scalers: map[address]*scaler{},
 		checkpoints: map[address]*checkpoint{}, rolled: map[address]time.Time{}, versions: map[address]int64{},
-		jobs: map[address][]*workload{},
+		jobs: map[address][]*workload{}, usage: found.usage,
 	}
 	for _, w := range found.workloads {
 		at := address{w.Metadata.namespace(), w.Kind, w.Metadata.Name}
@@ -178,6 +179,7 @@ func (j *joiner) workload(v *vpa, at address) (rightsizing.Workload, error) {
 		// A kind that is not read, such as a Rollout: its pods show it, but not where to change it.
 		w.Replicas, w.Labels = len(pods), serviceLabels(pods[0].Metadata.Labels, nil)
 	}
+	w.Skew = skew(pods, j.usage)
 	for _, p := range pods {
 		if err := p.show(&w); err != nil {
 			return w, fmt.Errorf("%s %s/%s: pod %s: %w", at.kind, at.namespace, at.name, p.Metadata.Name, err)

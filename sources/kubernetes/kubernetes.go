@@ -24,6 +24,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -40,7 +41,8 @@ type Source struct {
 	api        *server // nil when objects are read from a file
 	log        *slog.Logger
 	without    atomic.Bool               // the cluster has no VPA API: said once, not at every turn
-	mirrors    atomic.Pointer[[]*mirror] // nil while nobody runs it
+	mirrors    atomic.Pointer[[]*mirror] // nil while nobody follows
+	meter      meter                     // what pods use, while somebody follows
 }
 
 var _ sources.Source[rightsizing.Workload] = (*Source)(nil)
@@ -150,11 +152,11 @@ func (s *Source) list(ctx context.Context) (objects, error) {
 		return objects{}, err
 	}
 	parts := make([]objects, len(kinds)-1)
-	g, ctx := errgroup.WithContext(ctx)
+	g, limited := errgroup.WithContext(ctx)
 	g.SetLimit(4)
 	for i, k := range kinds[1:] {
 		g.Go(func() (err error) {
-			parts[i], err = s.each(ctx, k)
+			parts[i], err = s.each(limited, k)
 			return err
 		})
 	}
@@ -167,6 +169,9 @@ func (s *Source) list(ctx context.Context) (objects, error) {
 		found.revisions = append(found.revisions, p.revisions...)
 		found.pods = append(found.pods, p.pods...)
 		found.scalers = append(found.scalers, p.scalers...)
+	}
+	if usage, err := s.use(ctx); err == nil { // else nobody says
+		found.usage = usage
 	}
 	return found, nil
 }
@@ -233,6 +238,7 @@ func (s *Source) Follow(ctx context.Context) (wait func()) {
 	for _, m := range mirrors {
 		running.Go(func() { m.follow(ctx) })
 	}
+	running.Go(func() { s.meter.follow(ctx, s) })
 	return func() {
 		running.Wait()
 		s.mirrors.Store(nil)
@@ -262,5 +268,6 @@ func (s *Source) reflected(ctx context.Context, mirrors []*mirror) (objects, err
 	for _, m := range mirrors {
 		m.put(&found)
 	}
+	found.usage = s.meter.now(time.Now())
 	return found, nil
 }

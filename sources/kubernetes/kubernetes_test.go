@@ -212,7 +212,7 @@ func TestRecordedAnswers(t *testing.T) {
 			}.ServeHTTP, Config{}, nil)
 			equal(t, collect(t, s), []rightsizing.Workload{tt.want})
 			var want []string
-			for _, k := range kinds {
+			for _, k := range append(kinds[:len(kinds):len(kinds)], podMetrics) {
 				want = append(want, "/"+strings.Join(k.path(""), "/"))
 			}
 			if slices.Sort(want); !slices.Equal(got.list(), want) {
@@ -273,8 +273,8 @@ func TestPages(t *testing.T) {
 	if strings.Join(names, "") != "abcde" {
 		t.Errorf("workloads %v, want a to e in order", names)
 	}
-	if n := len(got.list()); n != 12*3 {
-		t.Errorf("%d requests, want 3 pages of each of 12 kinds", n)
+	if n := len(got.list()); n != 13*3 {
+		t.Errorf("%d requests, want 3 pages of each of 12 kinds and of what pods use", n)
 	}
 
 	s, _ = cluster(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -299,8 +299,8 @@ func TestNamespaces(t *testing.T) {
 	}
 	s, got := cluster(t, a.ServeHTTP, Config{Namespaces: []string{"empty", "demo"}}, nil)
 	equal(t, collect(t, s), []rightsizing.Workload{demoWeb()})
-	if n := len(got.list()); n != 2*12 {
-		t.Errorf("%d requests, want 12 kinds in 2 namespaces", n)
+	if n := len(got.list()); n != 2*13 {
+		t.Errorf("%d requests, want 12 kinds and what pods use in 2 namespaces", n)
 	}
 }
 
