@@ -284,7 +284,7 @@ func (d *daemon) turn(ctx context.Context, engine *slo.Engine, c *config.Config,
 		Commit: d.state.commit, Asks: d.asks,
 	})
 	running, halt := context.WithCancel(ctx)
-	followed := follow(running, now.workloads)
+	followed := now.follow(running)
 	defer func() { halt(); followed() }()
 	ended := make(chan error, 1)
 	go func() { ended <- line.Run(running) }()

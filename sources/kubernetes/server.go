@@ -25,6 +25,8 @@ type server struct {
 	base   *url.URL
 	client *http.Client
 	turn   chan struct{} // holds a token while a page is decoded
+
+	selector string // of the labels of all that is asked for; "" is none
 }
 
 // The size of a page, and of the largest answer that is read: a page of 500 objects with long
@@ -75,6 +77,9 @@ type page struct {
 func (s *server) list(ctx context.Context, k kind, namespace string, yield func(raw json.RawMessage) error) (version string, err error) {
 	address := s.base.JoinPath(k.path(namespace)...)
 	query := url.Values{"limit": {pageSize}}
+	if s.selector != "" {
+		query.Set("labelSelector", s.selector)
+	}
 	for {
 		address.RawQuery = query.Encode()
 		body, err := s.ask(ctx, address.String(), k)
@@ -119,6 +124,9 @@ func (s *server) decode(ctx context.Context, body []byte, yield func(raw json.Ra
 func (s *server) watch(ctx context.Context, k kind, namespace string, o metav1.ListOptions) (*http.Response, error) {
 	address := s.base.JoinPath(k.path(namespace)...)
 	query := url.Values{"watch": {"1"}, "allowWatchBookmarks": {"true"}, "resourceVersion": {o.ResourceVersion}}
+	if s.selector != "" {
+		query.Set("labelSelector", s.selector)
+	}
 	if o.TimeoutSeconds != nil {
 		query.Set("timeoutSeconds", strconv.FormatInt(*o.TimeoutSeconds, 10))
 	}
