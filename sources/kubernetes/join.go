@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/labels"
+
 	"github.com/yoyu-sre/yoyu/internal/rightsizing"
 	"github.com/yoyu-sre/yoyu/slo"
 )
@@ -27,6 +29,8 @@ type joiner struct {
 	versions    map[address]int64       // and which it was
 	jobs        map[address][]*workload // of a CronJob
 	usage       containerUsage
+	scales      map[address]scale
+	all         map[string][]*pod // by namespace, of those that a scale may choose
 }
 
 // join puts every VPA beside the workload it watches. A VPA without a target watches nothing.
@@ -67,7 +71,8 @@ func newJoiner(found objects) *joiner {
 	j := &joiner{
 		workloads: map[address]*workload{}, pods: map[address][]*pod{}, scalers: map[address]*scaler{},
 		checkpoints: map[address]*checkpoint{}, rolled: map[address]time.Time{}, versions: map[address]int64{},
-		jobs: map[address][]*workload{}, usage: found.usage,
+		jobs: map[address][]*workload{}, usage: found.usage, scales: found.scales,
+		all: map[string][]*pod{},
 	}
 	for _, w := range found.workloads {
 		at := address{w.Metadata.namespace(), w.Kind, w.Metadata.Name}
@@ -89,6 +94,16 @@ func newJoiner(found objects) *joiner {
 	for _, p := range found.pods {
 		if at, owned := j.top(p.Metadata); owned && p.Phase != "Succeeded" && p.Phase != "Failed" {
 			j.pods[at] = append(j.pods[at], p)
+		}
+	}
+	if len(j.scales) > 0 {
+		for _, p := range found.pods {
+			if p.Phase != "Succeeded" && p.Phase != "Failed" {
+				j.all[p.Metadata.namespace()] = append(j.all[p.Metadata.namespace()], p)
+			}
+		}
+		for _, pods := range j.all {
+			slices.SortFunc(pods, func(a, b *pod) int { return cmp.Compare(a.Metadata.Name, b.Metadata.Name) })
 		}
 	}
 	for _, pods := range j.pods { // a mirror has no order, and what is made of it must have one
@@ -156,7 +171,16 @@ func (j *joiner) workload(v *vpa, at address) (rightsizing.Workload, error) {
 	}
 	t := j.workloads[at]
 	pods := j.pods[at]
-	w.Condition, w.Message = v.condition(t != nil || len(pods) > 0)
+	scale, scaled := j.scales[at]
+	if scaled && len(pods) == 0 && scale.selector != nil {
+		// Whatever stands between the two: its pods are those that it chooses.
+		for _, p := range j.all[at.namespace] {
+			if scale.selector.Matches(labels.Set(p.Metadata.Labels)) {
+				pods = append(pods, p)
+			}
+		}
+	}
+	w.Condition, w.Message = v.condition(t != nil || len(pods) > 0 || scaled)
 	if s := j.scalers[at]; s != nil {
 		w.Autoscaler = s.autoscaler()
 	}
@@ -175,9 +199,14 @@ func (j *joiner) workload(v *vpa, at address) (rightsizing.Workload, error) {
 			return w, fmt.Errorf("%s %s/%s: %w", at.kind, at.namespace, at.name, err)
 		}
 		values(w.Containers, t.Metadata.Annotations[valuesAnnotation])
-	} else if len(pods) > 0 {
+	} else if len(pods) > 0 || scaled {
 		// A kind that is not read, such as a Rollout: its pods show it, but not where to change it.
-		w.Replicas, w.Labels = len(pods), serviceLabels(pods[0].Metadata.Labels, nil)
+		if w.Replicas = len(pods); scaled {
+			w.Replicas = scale.replicas
+		}
+		if len(pods) > 0 {
+			w.Labels = serviceLabels(pods[0].Metadata.Labels, nil)
+		}
 	}
 	w.Skew = skew(pods, j.usage)
 	for _, p := range pods {

@@ -43,6 +43,7 @@ type Source struct {
 	without    atomic.Bool               // the cluster has no VPA API: said once, not at every turn
 	mirrors    atomic.Pointer[[]*mirror] // nil while nobody follows
 	meter      meter                     // what pods use, while somebody follows
+	scales     scales                    // of custom resources
 }
 
 var _ sources.Source[rightsizing.Workload] = (*Source)(nil)
@@ -142,6 +143,7 @@ func (s *Source) Collect(ctx context.Context, _ slo.Span, _ ...string) ([]rights
 	if err != nil {
 		return nil, err
 	}
+	found.scales = s.scales.of(ctx, s, found.vpas)
 	return join(found, nil)
 }
 

@@ -30,6 +30,7 @@ type objects struct {
 	pods        []*pod
 	scalers     []*scaler
 	usage       containerUsage // nil: nobody says
+	scales      map[address]scale
 }
 
 // The parts of the objects that are read; the rest of them may change as it likes. Nobody changes

@@ -82,7 +82,7 @@ func (s *server) list(ctx context.Context, k kind, namespace string, yield func(
 	}
 	for {
 		address.RawQuery = query.Encode()
-		body, err := s.ask(ctx, address.String(), k)
+		body, err := s.ask(ctx, address.String(), k, "list")
 		if err != nil {
 			return "", err
 		}
@@ -154,8 +154,8 @@ func (s *server) watch(ctx context.Context, k kind, namespace string, o metav1.L
 	return nil, refusal(resp.StatusCode, body, k, "watch")
 }
 
-// ask gets one answer.
-func (s *server) ask(ctx context.Context, address string, k kind) ([]byte, error) {
+// ask gets one answer; verb is what a role has to allow for it.
+func (s *server) ask(ctx context.Context, address string, k kind, verb string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, err
@@ -171,7 +171,7 @@ func (s *server) ask(ctx context.Context, address string, k kind) ([]byte, error
 	case err != nil:
 		return nil, fmt.Errorf("answer: %w", err)
 	case resp.StatusCode != http.StatusOK:
-		return nil, refusal(resp.StatusCode, body, k, "list")
+		return nil, refusal(resp.StatusCode, body, k, verb)
 	case len(body) > maxAnswer:
 		return nil, fmt.Errorf("answer is larger than %d MiB", maxAnswer>>20)
 	}
