@@ -56,6 +56,8 @@ const (
 	// What is good to know.
 	CappedByMax       = "capped:max"
 	CappedByMin       = "capped:min"
+	CappedByRange     = "capped:limit_range" // what is needed is more than the namespace's LimitRange allows
+	QuotaExceeded     = "quota_exceeded"     // the namespace's ResourceQuota has no room for the raise
 	FreshnessUnknown  = "freshness_unknown"
 	VPAConflict       = "vpa_conflict" // two VPAs watch the workload, the older one counts
 	Drift             = "drift"        // pods ask for something else than the template

@@ -97,6 +97,10 @@ func (w *Workload) raising() string {
 			if r.Request.Defined {
 				from = words(name, r.Request.Float)
 			}
+			if r.Proposed == r.Request && slices.Contains(r.Reasons, CappedByRange) {
+				parts = append(parts, fmt.Sprintf("%s needs more %s than %s, because %s", c.Name, label(name), from, because(r)))
+				continue
+			}
 			if r.Proposed == r.Request && r.ProposedLimit.Defined {
 				parts = append(parts, fmt.Sprintf("%s needs a %s limit of %s instead of %s, because %s", c.Name, label(name), words(name, r.ProposedLimit.Float), words(name, r.Limit.Float), because(r)))
 				continue
@@ -107,6 +111,12 @@ func (w *Workload) raising() string {
 	text := strings.Join(parts, "; ")
 	if w.Currency != "" && w.Cost.Float > 0 {
 		text += fmt.Sprintf("; %s a month more for %s", w.money(w.Cost.Float), w.pods())
+	}
+	if slices.ContainsFunc(w.Reasons, func(r Reason) bool { return r.Code == CappedByRange }) {
+		text += "; it needs more than the LimitRange of its namespace allows"
+	}
+	if slices.ContainsFunc(w.Reasons, func(r Reason) bool { return r.Code == QuotaExceeded }) {
+		text += "; the ResourceQuota of its namespace has no room for it"
 	}
 	switch w.Urgency {
 	case 3:

@@ -45,6 +45,7 @@ type Workload struct {
 	Chart      string            // of Helm, without its version, whoever applies it; "" when none is known
 	Release    string            // of the chart; "" when none is known
 	Spec       string            // of a VPA that applies what it recommends, as JSON, for a patch and its guards; "" is none
+	Room       Resources         // what the namespace's ResourceQuota has left; undefined: there is none
 	Skew       slo.Value         // largest pod's use over that of the pod in the middle, 1 and more
 
 	// What was judged.
@@ -133,6 +134,7 @@ type Resource struct {
 	Defaulted              bool      // the template says nothing: the request is what a LimitRange gave
 	Running                slo.Value // the largest request of a pod; differs while a VPA applies
 	MinAllowed, MaxAllowed slo.Value // the VPA's policy
+	Floor, Ceiling         slo.Value // what the namespace's LimitRange lets a container ask for, at least and at most
 	Uncontrolled           bool      // the VPA's policy is to leave it alone
 
 	// What was judged.

@@ -28,6 +28,7 @@ type joiner struct {
 	rolled      map[address]time.Time   // when the newest version of a template was made
 	versions    map[address]int64       // and which it was
 	jobs        map[address][]*workload // of a CronJob
+	bounds      map[string]bounds       // by namespace
 	usage       containerUsage
 	scales      map[address]scale
 	all         map[string][]*pod // by namespace, of those that a scale may choose
@@ -71,7 +72,7 @@ func newJoiner(found objects) *joiner {
 	j := &joiner{
 		workloads: map[address]*workload{}, pods: map[address][]*pod{}, scalers: map[address]*scaler{},
 		checkpoints: map[address]*checkpoint{}, rolled: map[address]time.Time{}, versions: map[address]int64{},
-		jobs: map[address][]*workload{}, usage: found.usage, scales: found.scales,
+		jobs: map[address][]*workload{}, bounds: namespaceBounds(found), usage: found.usage, scales: found.scales,
 		all: map[string][]*pod{},
 	}
 	for _, w := range found.workloads {
@@ -209,10 +210,16 @@ func (j *joiner) workload(v *vpa, at address) (rightsizing.Workload, error) {
 		}
 	}
 	w.Skew = skew(pods, j.usage)
+	w.Room = j.bounds[at.namespace].room
 	for _, p := range pods {
 		if err := p.show(&w); err != nil {
 			return w, fmt.Errorf("%s %s/%s: pod %s: %w", at.kind, at.namespace, at.name, p.Metadata.Name, err)
 		}
+	}
+	for i := range w.Containers {
+		c, b := &w.Containers[i], j.bounds[at.namespace]
+		c.CPU.Floor, c.Memory.Floor = b.least.CPU, b.least.Memory
+		c.CPU.Ceiling, c.Memory.Ceiling = b.most.CPU, b.most.Memory
 	}
 	if err := errors.Join(v.policies(w.Containers), v.recommend(w.Containers), j.remember(&w)); err != nil {
 		return w, fmt.Errorf("%s %s/%s: %w", vpas.name, at.namespace, v.Metadata.Name, err)

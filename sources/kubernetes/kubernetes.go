@@ -5,7 +5,8 @@
 //	deployments, statefulsets, …         │
 //	replicasets, controllerrevisions     ├─ join by targetRef and owner ─▶ []rightsizing.Workload
 //	pods                                 │
-//	horizontalpodautoscalers             ┘
+//	horizontalpodautoscalers             │
+//	limitranges, resourcequotas          ┘
 //
 // It only lists and watches, each kind of object once (in each namespace, when namespaces are
 // named). It writes nothing to the cluster. A cluster without the VPA API is a cluster without
@@ -171,6 +172,8 @@ func (s *Source) list(ctx context.Context) (objects, error) {
 		found.revisions = append(found.revisions, p.revisions...)
 		found.pods = append(found.pods, p.pods...)
 		found.scalers = append(found.scalers, p.scalers...)
+		found.ranges = append(found.ranges, p.ranges...)
+		found.quotas = append(found.quotas, p.quotas...)
 	}
 	if usage, err := s.use(ctx); err == nil { // else nobody says
 		found.usage = usage

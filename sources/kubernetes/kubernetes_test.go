@@ -54,7 +54,7 @@ type answers map[string]string
 
 // others are the kinds of which a server has none unless a test says otherwise.
 var others = []string{"verticalpodautoscalercheckpoints", "replicasets", "controllerrevisions", "jobs", "cronjobs",
-	"replicationcontrollers", "pods", "horizontalpodautoscalers"}
+	"replicationcontrollers", "pods", "horizontalpodautoscalers", "limitranges", "resourcequotas"}
 
 const (
 	vpaPath    = "/apis/autoscaling.k8s.io/v1/verticalpodautoscalers"
@@ -273,8 +273,8 @@ func TestPages(t *testing.T) {
 	if strings.Join(names, "") != "abcde" {
 		t.Errorf("workloads %v, want a to e in order", names)
 	}
-	if n := len(got.list()); n != 13*3 {
-		t.Errorf("%d requests, want 3 pages of each of 12 kinds and of what pods use", n)
+	if n := len(got.list()); n != 15*3 {
+		t.Errorf("%d requests, want 3 pages of each of 14 kinds and of what pods use", n)
 	}
 
 	s, _ = cluster(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -299,8 +299,8 @@ func TestNamespaces(t *testing.T) {
 	}
 	s, got := cluster(t, a.ServeHTTP, Config{Namespaces: []string{"empty", "demo"}}, nil)
 	equal(t, collect(t, s), []rightsizing.Workload{demoWeb()})
-	if n := len(got.list()); n != 2*13 {
-		t.Errorf("%d requests, want 12 kinds and what pods use in 2 namespaces", n)
+	if n := len(got.list()); n != 2*15 {
+		t.Errorf("%d requests, want 14 kinds and what pods use in 2 namespaces", n)
 	}
 }
 

@@ -29,6 +29,8 @@ type objects struct {
 	revisions   []*revision
 	pods        []*pod
 	scalers     []*scaler
+	ranges      []*limitRange
+	quotas      []*quota
 	usage       containerUsage // nil: nobody says
 	scales      map[address]scale
 }
@@ -523,6 +525,10 @@ func (o *objects) put(one read) {
 		o.pods = append(o.pods, one)
 	case *scaler:
 		o.scalers = append(o.scalers, one)
+	case *limitRange:
+		o.ranges = append(o.ranges, one)
+	case *quota:
+		o.quotas = append(o.quotas, one)
 	case *podUsage:
 		if o.usage == nil {
 			o.usage = containerUsage{}
