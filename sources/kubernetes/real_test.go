@@ -124,7 +124,7 @@ func TestRealServer(t *testing.T) {
 		t.Errorf("deployments were listed %d times after the restart, want once", again)
 	}
 
-	c.Kubectl("delete", "deployment/web", "--namespace=shop")
+	c.Kubectl("delete", "deployment/web", "--namespace=shop",)
 	becomes(t, s, "web 1 –")
 	c.Kubectl("delete", "vpa/web", "--namespace=shop")
 	becomes(t, s, "")
