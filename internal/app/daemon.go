@@ -25,6 +25,7 @@ import (
 	"github.com/yoyu-sre/yoyu/internal/pipeline"
 	"github.com/yoyu-sre/yoyu/internal/web"
 	"github.com/yoyu-sre/yoyu/sinks"
+	"github.com/yoyu-sre/yoyu/sinks/compatibility"
 	sinkprom "github.com/yoyu-sre/yoyu/sinks/prom"
 	"github.com/yoyu-sre/yoyu/slo"
 )
@@ -94,6 +95,7 @@ type daemon struct {
 	registry *prometheus.Registry
 	metrics  *pipeline.Metrics
 	exposed  *sinkprom.Sink
+	others   *compatibility.Sink // the report under names of other projects
 	face     *web.Server
 	state    *state
 	reload   reloads
@@ -134,6 +136,8 @@ func newDaemon(p *process, s serving, load func() (*config.Config, error)) (*dae
 	d.registry.MustRegister(d.state.collectors()...)
 	d.registry.MustRegister(d.reload.ok, d.reload.when)
 	d.exposed = sinkprom.New(sinkprom.Options{Name: "metrics"})
+	d.others = compatibility.New()
+	d.registry.MustRegister(d.others)
 
 	external, prefix, err := s.addresses()
 	if err != nil {
@@ -301,14 +305,19 @@ func (d *daemon) complete(c *config.Config) func(*sinks.Report) {
 // turn runs the pipeline of one configuration until ctx ends (nil) or another takes over.
 func (d *daemon) turn(ctx context.Context, engine *slo.Engine, c *config.Config, now *assembled, hangup <-chan os.Signal) (*next, error) {
 	d.exposed.Show(c.Series)
+	d.others.Show(c.Compatibility)
+	outlets := append(now.sinks[:len(now.sinks):len(now.sinks)], d.exposed, d.face)
+	if len(c.Compatibility) > 0 {
+		outlets = append(outlets, d.others)
+	}
 	d.present.Store(c)
 	line := pipeline.New(pipeline.Options{
 		Engine: engine, Lanes: now.lanes, Workloads: now.workloads, Judge: d.complete(c),
-		Sinks: append(now.sinks[:len(now.sinks):len(now.sinks)], d.exposed, d.face), Metrics: d.metrics, Logger: d.log,
+		Sinks: outlets, Metrics: d.metrics, Logger: d.log,
 		Commit: d.state.commit, Asks: d.asks,
 	})
 	running, halt := context.WithCancel(ctx)
-	followed := follow(running, now.workloads)
+	followed := now.follow(running)
 	defer func() { halt(); followed() }()
 	ended := make(chan error, 1)
 	go func() { ended <- line.Run(running) }()

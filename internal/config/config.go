@@ -15,6 +15,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/yoyu-sre/yoyu/sinks"
+	"github.com/yoyu-sre/yoyu/sinks/compatibility"
 	"github.com/yoyu-sre/yoyu/slo"
 	"github.com/yoyu-sre/yoyu/sources"
 )
@@ -35,9 +36,10 @@ type Config struct {
 	Corrections []Correction
 	Rightsizing Rightsizing
 
-	Files    []string // every file that was read, the configuration itself first
-	Globs    []string // where files are looked for besides: slo_files, from the configuration's folder
-	Warnings Faults   // what loads, but can never work or is doubtful
+	Compatibility []compatibility.Project // whose names the report has on /metrics besides
+	Files         []string                // every file that was read, the configuration itself first
+	Globs         []string                // where files are looked for besides: slo_files, from the configuration's folder
+	Warnings      Faults                  // what loads, but can never work or is doubtful
 
 	policies []policy         // as written, for YAML and Variant
 	entries  map[string]value // where each objective is written
@@ -256,8 +258,8 @@ type loader struct {
 // Fields of the configuration file. Those that come with later versions are known already.
 var (
 	rootFields = fields{
-		known: []string{"tick", "external_labels", "series", "gate", "sources", "sinks", "defaults", "slo_files", "services", "slos", "alert_policies", "corrections", "budget_policy", "rightsizing"},
-		later: []string{"specs", "compatibility"},
+		known: []string{"tick", "external_labels", "series", "gate", "sources", "sinks", "defaults", "slo_files", "services", "slos", "alert_policies", "corrections", "budget_policy", "rightsizing", "compatibility"},
+		later: []string{"specs"},
 	}
 	fileFields    = fields{known: []string{"services", "slos"}}
 	seriesFields  = fields{known: []string{"windows", "families", "without"}}
@@ -289,6 +291,7 @@ func (l *loader) load(name string, data []byte) {
 		c.ExternalLabels = nil
 	}
 	l.readSeries()
+	l.readCompatibility()
 	l.readGate()
 	l.readSources()
 	l.readSinks()

@@ -64,6 +64,11 @@ func (c *Config) YAML() ([]byte, error) {
 	}
 	root.put("corrections", list)
 	root.put("rightsizing", rightsizingNode(c.Rightsizing))
+	list = sequence()
+	for _, p := range c.Compatibility {
+		list.add(plain(string(p)))
+	}
+	root.put("compatibility", list)
 
 	var out bytes.Buffer
 	encoder := yaml.NewEncoder(&out)

@@ -74,4 +74,12 @@ var also = []bar{
 	{what: "A series on /metrics, plain", against: "CPU of all threads", of: figure{"Exposition/yoyu/plain", "cpu-ns/series"}, unit: " ns"},
 	{what: "The same by client_golang", against: "", of: figure{"Exposition/client_golang/plain", "cpu-ns/series"}, unit: " ns"},
 	{what: "A commit of one slot of 400 KB", against: "", of: figure{"Commit/1x400KB", "ms-median"}, unit: " ms"},
+
+	{what: "A look at a cluster of 5,000 VPAs and 10,000 pods that is followed", against: "joined once a minute", of: figure{"Collect", "ns/op"}, scale: 1e6, unit: " ms"},
+	{what: "Judging them, beside 1,000 SLOs", against: "once a tick", of: figure{"Judge", "ns/op"}, scale: 1e6, unit: " ms"},
+	{what: "From nothing to all of them followed", against: "pages are decoded one at a time", of: figure{"Start", "ns/op"}, scale: 1e9, unit: " s"},
+	{what: "What they hold of memory", against: "", of: figure{"Start", "MB"}, unit: " MB"},
+	{what: "A tick of 1,000 SLOs beside that cluster, both looked at and judged in every tick", against: "", of: figure{"Relist/quiet", "ms-median"}, unit: " ms"},
+	{what: "The same while everything is listed anew without a pause", against: "", of: figure{"Relist/storm", "ms-median"}, unit: " ms"},
+	{what: "The worst of them", against: "", of: figure{"Relist/storm", "ms-worst"}, unit: " ms"},
 }
