@@ -73,7 +73,9 @@ func (c Config) Validate() error {
 			fault("url: is no address such as https://proxy:8443")
 		case u.User != nil:
 			fault("url: holds a password, take it out")
-		case u.Scheme != "http" && u.Scheme != "https", u.Host == "", u.RawQuery != "", u.Fragment != "":
+		case u.RawQuery != "", u.Fragment != "": // which may be a secret, too
+			fault("url: holds a query or a fragment, take it out")
+		case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
 			fault("url: %q is no address such as https://proxy:8443", c.URL)
 		}
 	}
