@@ -30,11 +30,16 @@ demo: ## an embedded shop with its budgets; flags go into ARGS="…"
 demo-datadog: ## the same with a fake Datadog behind it: what it stores, what queries answer; no account needed
 	go run ./test/datadog/demo $(ARGS)
 
-# The real parts are built first, minutes the first time. The lines of go test come last.
-test: ## everything, against a real Prometheus and Alertmanager; flags of go test go into TESTFLAGS="…"
+# The real parts are built first: half an hour the first time, on two cores. The lines of go test
+# come last.
+test: ## everything, against a real Prometheus, Alertmanager and Kubernetes; flags of go test go into TESTFLAGS="…"
 	@parts=$$(bash test/build.sh prometheus) && am=$$(bash test/build.sh alertmanager) && \
+	kube=$$(bash test/build.sh kubernetes) && vpa=$$(bash test/build.sh vpa) && \
+	operators=$$(bash test/build.sh operators) && \
 	export YOYU_REAL=1 YOYU_PROMETHEUS="$$parts/prometheus" YOYU_PROMTOOL="$$parts/promtool" \
-		YOYU_ALERTMANAGER="$$am/alertmanager" YOYU_AMTOOL="$$am/amtool" && \
+		YOYU_ALERTMANAGER="$$am/alertmanager" YOYU_AMTOOL="$$am/amtool" \
+		YOYU_KUBE_APISERVER="$$kube/kube-apiserver" YOYU_ETCD="$$kube/server" YOYU_KUBECTL="$$kube/kubectl" \
+		YOYU_VPA_RECOMMENDER="$$vpa/recommender" YOYU_CONTROLLER_GEN="$$operators/controller-gen" && \
 	$(if $(RACE),,echo "no C compiler here: testing without -race" >&2 &&) \
 	echo "go vet ./..." && go vet ./... && \
 	echo "go test $(RACE) -timeout $(TEST_TIMEOUT) $(TESTFLAGS) ./..." && \

@@ -54,7 +54,10 @@ type JSONWorkload struct {
 	ManagedBy  string       `json:"managed_by"` // who would undo a patch; "" when nobody is known to
 
 	Containers []JSONContainer         `json:"containers"`
-	Patch      []rightsizing.Operation `json:"patch"` // JSON patch of the next change; null where there is none, or a budget blocks it
+	Patch      []rightsizing.Operation `json:"patch"`      // JSON patch of the next change; null where there is none, or a budget blocks it
+	VPAPatch   []rightsizing.Operation `json:"vpa_patch"`  // JSON patch of the policy of a VPA that applies; null where it may stay
+	Chart      string                  `json:"helm_chart"` // without its version; "" when none is known
+	Release    string                  `json:"helm_release"`
 }
 
 // JSONReason is one reason of a verdict.
@@ -66,11 +69,14 @@ type JSONReason struct {
 
 // JSONContainer is one container; all amounts are per pod.
 type JSONContainer struct {
-	Container     string       `json:"container"`
-	CPU           JSONResource `json:"cpu_cores"`
-	Memory        JSONResource `json:"memory_bytes"`
-	CheckpointAt  *time.Time   `json:"checkpoint_last_update"` // the recommender's heartbeat; null without a checkpoint
-	LastOOMKilled *time.Time   `json:"last_oom_killed"`        // null when none is known of
+	Container     string                       `json:"container"`
+	Place         string                       `json:"place"` // template, sidecar (it goes on running, and VPA does not know it), injected (in the pods alone)
+	CPU           JSONResource                 `json:"cpu_cores"`
+	Memory        JSONResource                 `json:"memory_bytes"`
+	CheckpointAt  *time.Time                   `json:"checkpoint_last_update"` // the recommender's heartbeat; null without a checkpoint
+	LastOOMKilled *time.Time                   `json:"last_oom_killed"`        // null when none is known of
+	Change        map[string]map[string]string `json:"change"`                 // what the next change asks for, by list (requests, limits) and resource; null where nothing changes
+	Values        string                       `json:"helm_values"`            // path of its resources in the chart's values; "" when nobody said
 }
 
 // JSONResource is what a container has of one resource. What is not known is null.
@@ -162,6 +168,10 @@ func (d JSONRightsizing) Write(w io.Writer) error {
 
 func newJSONWorkload(w *rightsizing.Workload) (JSONWorkload, error) {
 	patch, err := w.Patch()
+	if err != nil {
+		return JSONWorkload{}, err
+	}
+	policy, err := w.PolicyPatch()
 	out := JSONWorkload{
 		Namespace: w.Namespace, WorkloadKind: w.Kind, Workload: w.Name, VPA: w.VPA, UpdateMode: w.UpdateMode,
 		Replicas: w.Replicas, Services: append([]string{}, w.Services...),
@@ -169,6 +179,7 @@ func newJSONWorkload(w *rightsizing.Workload) (JSONWorkload, error) {
 		Reasons: []JSONReason{}, EligibleAt: moment(w.EligibleAt), Currency: w.Currency,
 		Savings: Number(w.Savings), Cost: Number(w.Cost), Exposure: Number(w.Exposure), Trade: Number(w.Trade),
 		QoS: w.QoS, NextQoS: w.ProposedQoS, ManagedBy: w.Managed, Containers: []JSONContainer{}, Patch: patch,
+		VPAPatch: policy, Chart: w.Chart, Release: w.Release,
 	}
 	for _, r := range w.Reasons {
 		out.Reasons = append(out.Reasons, JSONReason{r.Container, r.Resource, r.Code})
@@ -176,7 +187,8 @@ func newJSONWorkload(w *rightsizing.Workload) (JSONWorkload, error) {
 	for i := range w.Containers {
 		c := &w.Containers[i]
 		one := JSONContainer{
-			Container: c.Name, CPU: newJSONResource(&c.CPU), Memory: newJSONResource(&c.Memory), LastOOMKilled: moment(c.OOMKilled),
+			Container: c.Name, Place: c.Place.String(), CPU: newJSONResource(&c.CPU), Memory: newJSONResource(&c.Memory), LastOOMKilled: moment(c.OOMKilled),
+			Change: c.Change(w.Gate != rightsizing.Blocked), Values: c.Values,
 		}
 		if c.Checkpoint != nil {
 			one.CheckpointAt = moment(c.Checkpoint.Updated)

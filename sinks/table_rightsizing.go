@@ -179,7 +179,17 @@ func (d JSONRightsizing) WritePatch(w io.Writer, ungated bool) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(&out, "\n# %s: %s%s\n", oneLine(one.Namespace+"/"+one.WorkloadKind+"/"+one.Workload), one.said(), oneLine(one.Sentence))
+		fmt.Fprintf(&out, "\n# %s: %s%s\n", one.address(), one.said(), oneLine(one.Sentence))
+		if len(one.VPAPatch) > 0 {
+			policy, err := (&rightsizing.Workload{Namespace: one.Namespace, VPA: one.VPA}).PolicyCommand(one.VPAPatch)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(&out, "# VPA %s applies (%s), so its policy comes first:\n%s\n", oneLine(one.VPA), oneLine(one.UpdateMode), policy)
+			if line != "" {
+				out.WriteString("# what the template asks for counts where VPA is not at work:\n")
+			}
+		}
 		if one.ManagedBy != "" && line != "" {
 			fmt.Fprintf(&out, "# %s writes this workload and would undo it: change it there.\n", one.ManagedBy)
 		}

@@ -14,10 +14,17 @@ set -euo pipefail
 # One line for each part: the folder of its module, then the flags of go build. What is built are
 # the `tool` lines of its go.mod. A folder `over` in the module is laid over a copy of the module
 # that its file MODULE names: Alertmanager embeds a web page that releases build and modules lack.
+# A file `ships` in the module names files of other modules, one a line as MODULE PATH, where a
+# module that go.mod does not require is MODULE@VERSION; they are put beside the programs: the CRDs
+# that a release ships belong to its version. A file `crds` names packages of types, one a line, of
+# which controller-gen, one of the tools, makes the CRDs where no release ships them.
 parts() {
 	part alertmanager -tags=netgo -ldflags='-s -w -X github.com/prometheus/common/version.Version=0.34.1'
 	part helm -ldflags='-s -w'
+	part kubernetes -ldflags='-s -w -X k8s.io/component-base/version.gitVersion=v1.37.2'
+	part operators -ldflags='-s -w'
 	part prometheus -tags=remove_all_sd,netgo -ldflags='-s -w -X github.com/prometheus/common/version.Version=3.16.0'
+	part vpa -ldflags='-s -w'
 }
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -33,7 +40,7 @@ unset GOOS GOARCH
 export GOFLAGS=-mod=readonly GOWORK=off CGO_ENABLED=0
 
 part() {
-	local name=$1
+	local name=$1 more
 	shift
 	known+="$name "
 	if [[ ${#wanted[@]} -gt 0 && " ${wanted[*]} " != *" $name "* ]]; then
@@ -47,6 +54,11 @@ part() {
 		if [[ -d $module/over ]]; then
 			(cd "$module/over" && find . -type f | LC_ALL=C sort | xargs cat)
 		fi
+		for more in ships crds; do
+			if [[ -f $module/$more ]]; then
+				cat "$module/$more"
+			fi
+		done
 		printf '%s\n' "${flags[@]}"
 	} | git hash-object --stdin)
 	dir=$cache/$name-${key:0:16}
@@ -62,6 +74,12 @@ part() {
 			flags+=("-modfile=$tmp/source/go.mod")
 		fi
 		go -C "$module" build "${flags[@]}" -o "$tmp/" tool >&2
+		if [[ -f $module/ships ]]; then
+			ship "$module" "$tmp"
+		fi
+		if [[ -f $module/crds ]]; then
+			generate "$module" "$tmp"
+		fi
 		rm -rf "$tmp/source"
 		mv "$tmp" "$dir"
 		# Where another build was quicker, the rename went into its folder.
@@ -84,6 +102,27 @@ lay_over() {
 	cp -R "$module/over/." "$to/module/"
 	cp "$module/go.mod" "$module/go.sum" "$to/"
 	go mod edit -replace "$of=$to/module" "$to/go.mod"
+}
+
+# ship copies the files that the module's file ships names.
+ship() {
+	local module=$1 to=$2 of path from
+	while read -r of path; do
+		case $of in
+		*@*) from=$(go -C "$module" mod download -json "$of" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p') ;;
+		*) from=$(go -C "$module" list -m -f '{{.Dir}}' "$of") ;;
+		esac
+		cp "$from/$path" "$to/"
+		chmod u+w "$to/${path##*/}"
+	done <"$module/ships"
+}
+
+# generate makes CRDs of the packages that the module's file crds names.
+generate() {
+	local module=$1 to=$2 package
+	while read -r package; do
+		(cd "$module" && "$to/controller-gen" crd:maxDescLen=0 "paths=$package" "output:crd:dir=$to")
+	done <"$module/crds"
 }
 
 tmp=

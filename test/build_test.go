@@ -55,10 +55,39 @@ func TestBuild(t *testing.T) {
 	}
 }
 
+// What a module ships beside its programs is put beside them.
+func TestBuildShips(t *testing.T) {
+	house := newHouse(t)
+	bare, _, err := house.build("--path", "prometheus")
+	if err != nil {
+		t.Fatal(err)
+	}
+	house.write("prometheus/ships", "example.org/prometheus crds/thing.yaml\n")
+	house.write("prometheus/crds/thing.yaml", "kind: Thing\n")
+	dir, said, err := house.build("prometheus")
+	if err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	if dir == bare {
+		t.Error("the key does not hold what is shipped")
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, "thing.yaml")); err != nil || string(text) != "kind: Thing\n" {
+		t.Errorf("shipped %q, error %v", text, err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 2 {
+		t.Errorf("the folder holds %v, error %v; want a program and a file", left, err)
+	}
+
+	house.write("prometheus/ships", "example.org/prometheus crds/gone.yaml\n")
+	if dir, _, err := house.build("prometheus"); err == nil {
+		t.Errorf("without what it ships it was built into %s", dir)
+	}
+}
+
 func TestBuildRefusesWhatItDoesNotKnow(t *testing.T) {
 	house := newHouse(t)
 	for argument, want := range map[string]string{
-		"promteheus": "unknown part promteheus; known: alertmanager prometheus",
+		"promteheus": "unknown part promteheus; known: alertmanager kubernetes operators prometheus vpa",
 		"--pat":      "unknown flag --pat",
 	} {
 		if _, said, err := house.build("--path", argument); err == nil || !strings.Contains(said, want) {

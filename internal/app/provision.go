@@ -31,7 +31,7 @@ func addProvision(k *kingpin.Application, p *process) (string, func(context.Cont
 	d.Flag("apply", "Carry the plan out.").BoolVar(&o.apply)
 	d.Flag("prune", "Delete what carries yoyu's mark and is not wanted any more.").BoolVar(&o.prune)
 	d.Flag("recreate", "Believe an empty listing: everything was deleted on purpose.").BoolVar(&o.recreate)
-	d.Flag("slos", "Make SLO objects of Datadog, too, for SLOs that are counted from its metrics.").BoolVar(&o.slos)
+	d.Flag("slos", "Make SLO objects of Datadog, too, for SLOs that are counted from its metrics, and mirror their corrections.").BoolVar(&o.slos)
 	d.Flag("notify", "Whom a monitor tells, as SEVERITY=@handle (repeatable); beside severities there are data-missing and budget-spent.").StringMapVar(&o.notify)
 	d.Flag("web.external-url", "Address under which people reach yoyu, for links.").StringVar(&o.url)
 	d.Flag("storage.path", "Folder for what must survive: ids are remembered in provision-datadog.json.").Default("data/").StringVar(&o.storage)
@@ -121,7 +121,11 @@ func (p *process) wanted(c *config.Config, o provisionOptions, sent sinkdatadog.
 	for _, name := range slices.Sorted(maps.Keys(left)) {
 		fmt.Fprintf(p.stderr, "slo %s: no SLO object: %s\n", name, left[name])
 	}
-	return append(out, objects...), nil
+	corrections, unsaid := provision.Corrections(natives)
+	for _, line := range unsaid {
+		fmt.Fprintf(p.stderr, "%s\n", line)
+	}
+	return append(append(out, objects...), corrections...), nil
 }
 
 // severitiesOf are the severities of the alert policies in use, in the order of the first policy

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"slices"
-	"sync"
 
 	"github.com/yoyu-sre/yoyu/internal/config"
 	"github.com/yoyu-sre/yoyu/internal/rightsizing"
@@ -26,21 +25,63 @@ func judge(c *config.Config, memory *rightsizing.Memory) func(*sinks.Report) {
 			w := &r.Workloads[i]
 			w.Containers = slices.Clone(w.Containers)
 			w.Services = owners.of(w)
+			chartValues(w, c.Rightsizing.HelmValues)
 		}
 		j.Judge(r.Workloads, r.SLOs, r.Time)
 	}
 }
 
-// follow runs the sources that keep up with their cluster by themselves, until ctx ends; the
-// function waits for them.
-func follow(ctx context.Context, all []sources.Source[rightsizing.Workload]) (wait func()) {
-	var running sync.WaitGroup
-	for _, one := range all {
-		if f, ok := one.(interface{ Run(context.Context) error }); ok {
-			running.Go(func() { _ = f.Run(ctx) }) // it ends with ctx; what goes wrong, Collect says
+// chartValues notes where the values of a workload's chart hold the resources of its containers, as
+// configuration says it: what names more goes before what names less, and what names no container is
+// about a workload that has only one.
+func chartValues(w *rightsizing.Workload, all []config.HelmValues) {
+	if w.Chart == "" || len(all) == 0 {
+		return
+	}
+	main := 0
+	for i := range w.Containers {
+		if w.Containers[i].Place == rightsizing.Main {
+			main++
 		}
 	}
-	return running.Wait
+	for i := range w.Containers {
+		c := &w.Containers[i]
+		if c.Place != rightsizing.Main || c.Values != "" {
+			continue
+		}
+		best := -1
+		for _, h := range all {
+			if h.Chart != w.Chart || h.Workload != "" && h.Workload != w.Name || h.Container != "" && h.Container != c.Name || h.Container == "" && main > 1 {
+				continue
+			}
+			named := 0
+			if h.Workload != "" {
+				named += 2
+			}
+			if h.Container != "" {
+				named++
+			}
+			if named > best {
+				best, c.Values = named, h.Path
+			}
+		}
+	}
+}
+
+// follow has the sources that can keep up with their cluster by themselves, until ctx ends; the
+// function waits for them.
+func follow(ctx context.Context, all []sources.Source[rightsizing.Workload]) (wait func()) {
+	var waits []func()
+	for _, one := range all {
+		if f, ok := one.(interface{ Follow(context.Context) func() }); ok {
+			waits = append(waits, f.Follow(ctx))
+		}
+	}
+	return func() {
+		for _, wait := range waits {
+			wait()
+		}
+	}
 }
 
 // owners says which services run on a workload.

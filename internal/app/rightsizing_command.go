@@ -24,13 +24,13 @@ func addRightsizing(k *kingpin.Application, p *process) (string, func(context.Co
 	var o rightsizingOptions
 	c.Flag("config.file", "Configuration file.").Default("config.yaml").StringVar(&o.file)
 	c.Flag("url", "Address of a running yoyu to ask in place of the cluster, such as http://localhost:9912: a shrink needs what it has seen over days.").StringVar(&o.url)
-	c.Flag("output", "How to print: patch writes a line of kubectl for each change that may be made.").Short('o').Default("table").
-		EnumVar(&o.output, "table", "json", "csv", "patch", "markdown")
+	c.Flag("output", "How to print. Of each change that may be made patch writes a line of kubectl, kustomize a component, helm values of the chart where it is known where they belong.").Short('o').Default("table").
+		EnumVar(&o.output, "table", "json", "csv", "patch", "kustomize", "helm", "markdown")
 	c.Flag("namespace", "Only workloads of this namespace (repeatable).").StringsVar(&o.namespaces)
 	c.Flag("service", "Only workloads of this service (repeatable).").StringsVar(&o.services)
 	c.Flag("verdict", "Only this verdict (repeatable): raise, shrink, keep, unknown.").EnumsVar(&o.verdicts, "raise", "shrink", "keep", "unknown")
 	c.Flag("gate", "Only what the error budgets say this to (repeatable): safe, blocked, ungated.").EnumsVar(&o.gates, "safe", "blocked", "ungated")
-	c.Flag("ungated", "With -o patch: also what no SLO watches.").BoolVar(&o.ungated)
+	c.Flag("ungated", "With -o patch, kustomize and helm: also what no SLO watches.").BoolVar(&o.ungated)
 	return "rightsizing", func(ctx context.Context) error { return p.rightsizing(ctx, o) }
 }
 
@@ -56,6 +56,10 @@ func (p *process) rightsizing(ctx context.Context, o rightsizingOptions) error {
 		return d.WriteCSV(p.stdout)
 	case "patch":
 		return d.WritePatch(p.stdout, o.ungated)
+	case "kustomize":
+		return d.WriteKustomize(p.stdout, o.ungated)
+	case "helm":
+		return d.WriteHelm(p.stdout, o.ungated)
 	case "markdown":
 		return d.WriteMarkdown(p.stdout)
 	}

@@ -93,8 +93,18 @@ type Engagement struct {
 
 // Rightsizing says where recommendations come from and what they are worth.
 type Rightsizing struct {
-	Source string // name of the cluster's source; "" when there is none
-	Prices Prices
+	Source     string // name of the cluster's source; "" when there is none
+	Prices     Prices
+	HelmValues []HelmValues
+}
+
+// HelmValues says where the values of a chart hold the resources of containers. A workload's own
+// annotation goes before it, and what names more before what names less.
+type HelmValues struct {
+	Chart     string // as the label helm.sh/chart says it, without the version
+	Workload  string // "" is any of the chart
+	Container string // "" is the only one of the workload
+	Path      string // keys with dots between them, such as api.resources
 }
 
 // Prices turn cores and memory into money. The zero value means that no prices are known.
@@ -260,7 +270,8 @@ var (
 	serviceFields = fields{known: []string{"name", "labels", "runbook_url", "workloads", "engagement"}}
 	workFields    = fields{known: []string{"namespace", "kind", "name"}}
 	engageFields  = fields{known: []string{"level", "pager"}}
-	rightFields   = fields{known: []string{"source", "prices"}}
+	rightFields   = fields{known: []string{"source", "prices", "helm_values"}}
+	helmFields    = fields{known: []string{"chart", "workload", "container", "path"}}
 	priceFields   = fields{known: []string{"cpu_core_hour", "memory_gib_hour", "currency"}}
 )
 
@@ -626,6 +637,12 @@ func (l *loader) readRightsizing() {
 	default:
 		r.Source = s.Name
 	}
+	if v, ok := o.fields["helm_values"]; ok {
+		entries, _ := v.list("entries such as {chart: checkout, path: resources}")
+		for _, entry := range entries {
+			l.readHelmValues(entry)
+		}
+	}
 	if v, ok := o.fields["prices"]; ok {
 		if o, ok := v.object(priceFields); ok {
 			const like = "write it like {cpu_core_hour: 0.0506, memory_gib_hour: 0.0055, currency: USD}"
@@ -634,6 +651,39 @@ func (l *loader) readRightsizing() {
 			r.Prices.Currency = need(o, "currency", like, currency).value
 		}
 	}
+}
+
+func (l *loader) readHelmValues(entry value) {
+	o, ok := entry.object(helmFields)
+	if !ok {
+		return
+	}
+	const like = "write it like {chart: checkout, path: resources}"
+	var one HelmValues
+	chart, path := need(o, "chart", like, value.text), need(o, "path", like, valuesPath)
+	one.Chart, one.Path = chart.value, path.value
+	one.Workload = read(o, "workload", value.text).value
+	one.Container = read(o, "container", value.text).value
+	if !chart.ok || !path.ok {
+		return
+	}
+	for _, other := range l.config.Rightsizing.HelmValues {
+		if other.Chart == one.Chart && other.Workload == one.Workload && other.Container == one.Container {
+			entry.fault("there is an entry for the same containers of chart "+one.Chart+" already, with the path "+other.Path, "keep one of them, or name a workload or container")
+			return
+		}
+	}
+	l.config.Rightsizing.HelmValues = append(l.config.Rightsizing.HelmValues, one)
+}
+
+// valuesPath reads the path of a mapping in a chart's values.
+func valuesPath(v value) (string, bool) {
+	s, ok := v.text()
+	if ok && slices.ContainsFunc(strings.Split(s, "."), func(key string) bool { return key == "" || strings.ContainsAny(key, " []{}") }) {
+		v.fault(v.quoted()+" is no path of a mapping in a chart's values", "write keys with dots between them, like api.resources")
+		return "", false
+	}
+	return s, ok
 }
 
 func currency(v value) (string, bool) {

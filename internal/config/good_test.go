@@ -74,7 +74,11 @@ func TestExample(t *testing.T) {
 	if len(types.Sources) > 0 || len(c.Sinks) != len(types.Sinks) {
 		t.Errorf("sources that are not shown: %v; %d sinks shown, want %d", types.Sources, len(c.Sinks), len(types.Sinks))
 	}
-	if c.Rightsizing != (config.Rightsizing{Source: "cluster", Prices: config.Prices{CPUCoreHour: 0.0506, MemoryGiBHour: 0.0055, Currency: "USD"}}) {
+	want := config.Rightsizing{
+		Source: "cluster", Prices: config.Prices{CPUCoreHour: 0.0506, MemoryGiBHour: 0.0055, Currency: "USD"},
+		HelmValues: []config.HelmValues{{Chart: "shop", Workload: "checkout", Path: "checkout.resources"}},
+	}
+	if !reflect.DeepEqual(c.Rightsizing, want) {
 		t.Errorf("rightsizing is %+v", c.Rightsizing)
 	}
 }

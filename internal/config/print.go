@@ -254,6 +254,21 @@ func rightsizingNode(r Rightsizing) *tree {
 		prices.put("currency", quoted(r.Prices.Currency))
 		entry.put("prices", prices)
 	}
+	list := sequence()
+	for _, h := range r.HelmValues {
+		one := mapping()
+		one.put("chart", quoted(h.Chart))
+		for _, f := range []struct{ name, value string }{{"workload", h.Workload}, {"container", h.Container}} {
+			if f.value != "" {
+				one.put(f.name, quoted(f.value))
+			}
+		}
+		one.put("path", quoted(h.Path))
+		list.add(one)
+	}
+	if len(r.HelmValues) > 0 {
+		entry.put("helm_values", list)
+	}
 	return entry
 }
 

@@ -34,6 +34,13 @@ func (r recurrence) String() string {
 	return fmt.Sprintf("%s for %s in %s%s", r.rule, slo.FormatDuration(r.length), r.zone, from)
 }
 
+// Recurs is what it is made of, for those who must say it in another's words: the rule as written,
+// without RRULE:, the moment before which no occurrence begins (zero: there is none), the zone in
+// which the rule counts and how long each occurrence lasts.
+func (r recurrence) Recurs() (rule string, from time.Time, zone *time.Location, length time.Duration) {
+	return r.rule, r.from, r.zone, r.length
+}
+
 // Within are the occurrences that touch the span; those that touch each other are one.
 func (r recurrence) Within(span slo.Span) []slo.Span {
 	const transition = 48 * time.Hour // more than clocks are ever moved

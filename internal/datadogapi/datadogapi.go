@@ -1,5 +1,5 @@
-// Package datadogapi is the way to one Datadog organisation for those who ask it something: its
-// address, both keys, patience, and what went wrong in a line.
+// Package datadogapi is the way to one Datadog organisation for those who ask it something or send it
+// something: its address, its keys, patience, and what went wrong in a line.
 //
 // The official client does the talking. It ends no request in time, reads answers of any length and
 // follows redirects with the keys in their headers; all of that is done here. The keys are read
@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -36,7 +37,7 @@ type Options struct {
 	Site       string // datadoghq.com, datadoghq.eu …; DefaultSite when empty
 	URL        string // another address, such as a proxy, in place of the site's
 	APIKeyFile string
-	AppKeyFile string
+	AppKeyFile string            // "": for those who only submit, and need none
 	Transport  http.RoundTripper // nil: a clone of the default one
 	Timeout    time.Duration     // of one request, its answer included; 0: a minute
 	Answer     int64             // bytes of an answer that are read; 0: 64 MiB
@@ -89,15 +90,25 @@ func (c *Client) Context(ctx context.Context) (context.Context, error) {
 	if err != nil {
 		return nil, err
 	}
-	appKey, err := readKey("app_key_file", c.options.AppKeyFile)
-	if err != nil {
-		return nil, err
+	keys := map[string]client.APIKey{"apiKeyAuth": {Key: apiKey}}
+	if c.options.AppKeyFile != "" {
+		appKey, err := readKey("app_key_file", c.options.AppKeyFile)
+		if err != nil {
+			return nil, err
+		}
+		keys["appKeyAuth"] = client.APIKey{Key: appKey}
 	}
 	ctx = context.WithValue(ctx, client.ContextServerIndex, c.index)
 	ctx = context.WithValue(ctx, client.ContextServerVariables, c.server)
-	return context.WithValue(ctx, client.ContextAPIKeys, map[string]client.APIKey{
-		"apiKeyAuth": {Key: apiKey}, "appKeyAuth": {Key: appKey},
-	}), nil
+	return context.WithValue(ctx, client.ContextAPIKeys, keys), nil
+}
+
+// SameKeys reports whether two contexts from Context carry the same keys.
+func SameKeys(a, b context.Context) bool { return maps.Equal(keysOf(a), keysOf(b)) }
+
+func keysOf(ctx context.Context) map[string]client.APIKey {
+	keys, _ := ctx.Value(client.ContextAPIKeys).(map[string]client.APIKey) // one from elsewhere has none
+	return keys
 }
 
 // readKey reads one key: a small file, read each time, which is the surest way to notice a new one.
@@ -193,6 +204,11 @@ func Failed(what, reason, format string, args ...any) *Error {
 	return &Error{What: what, Text: fmt.Sprintf(format, args...), reason: reason}
 }
 
+// Said is an Error in somebody else's words, without the keys that ctx carries.
+func Said(ctx context.Context, what, reason, text string) *Error {
+	return &Error{What: what, Text: line(withoutKeys(ctx, text)), reason: reason}
+}
+
 // Lost reports whether a request may have been carried out although it failed: its answer did not
 // come, or came from somebody in between.
 func Lost(err error) bool {
@@ -229,7 +245,7 @@ func Fault(ctx context.Context, what string, response *http.Response, err error)
 	case errors.As(err, &tooLong):
 		e.Text, e.reason = fmt.Sprintf("the answer is longer than %d MiB", tooLong.Limit>>20), "limit"
 	case errors.As(err, &refused) && response != nil:
-		e.status(response, refused)
+		e.status(ctx, response, refused)
 		e.err = nil // it holds the whole body
 	case errors.Is(err, syscall.ECONNREFUSED):
 		e.Text, e.reason = "connection refused", "refused"
@@ -247,7 +263,7 @@ func Fault(ctx context.Context, what string, response *http.Response, err error)
 }
 
 // status is what an answer says that is none.
-func (e *Error) status(response *http.Response, refused client.GenericOpenAPIError) {
+func (e *Error) status(ctx context.Context, response *http.Response, refused client.GenericOpenAPIError) {
 	e.Status, e.Header = response.StatusCode, response.Header
 	e.Text = fmt.Sprintf("%d %s", response.StatusCode, http.StatusText(response.StatusCode))
 	switch {
@@ -271,7 +287,11 @@ func (e *Error) status(response *http.Response, refused client.GenericOpenAPIErr
 		e.Text += ": " + said
 	}
 	if response.StatusCode == http.StatusForbidden {
-		e.Text += ": is a key wrong, or does the application key lack a scope?"
+		if _, both := keysOf(ctx)["appKeyAuth"]; both {
+			e.Text += ": is a key wrong, or does the application key lack a scope?"
+		} else {
+			e.Text += ": is the API key wrong?"
+		}
 	}
 }
 
@@ -287,8 +307,7 @@ func saidIn(body string) string {
 
 // withoutKeys is somebody else's text without the keys that a request carried.
 func withoutKeys(ctx context.Context, text string) string {
-	keys, _ := ctx.Value(client.ContextAPIKeys).(map[string]client.APIKey)
-	for _, key := range keys {
+	for _, key := range keysOf(ctx) {
 		text = strings.ReplaceAll(text, key.Key, "<secret>")
 	}
 	return text

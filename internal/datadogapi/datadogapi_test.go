@@ -141,3 +141,39 @@ func TestCheckAddress(t *testing.T) {
 		}
 	}
 }
+
+// Who only submits needs one key, is told of that one, and sees when it was exchanged.
+func TestOneKey(t *testing.T) {
+	sent := make(chan http.Header, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sent <- r.Header
+		says(403, `{"errors":["Forbidden"]}`)(w, r)
+	}))
+	defer server.Close()
+	file := ""
+	api := keyed(t, server.URL, func(o *Options) { o.AppKeyFile, file = "", o.APIKeyFile })
+	err := api.Do(t.Context(), "it", http.MethodPost, "/api/v1/series", nil, nil, nil)
+	if err == nil || err.Error() != "it: 403 Forbidden: is the API key wrong?" {
+		t.Errorf("error %v", err)
+	}
+	if h := <-sent; h.Get("DD-API-KEY") != "the-api-key" || h.Get("DD-APPLICATION-KEY") != "" {
+		t.Errorf("sent %v", h)
+	}
+	before, err := api.Context(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	same, err := api.Context(t.Context())
+	if err != nil || !SameKeys(before, same) {
+		t.Errorf("the same key is another: %v", err)
+	}
+	if err := os.WriteFile(file, []byte("another"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if other, err := api.Context(t.Context()); err != nil || SameKeys(before, other) {
+		t.Errorf("another key is the same: %v", err)
+	}
+	if said := Said(before, "it", "partial", "no\nsuch key: the-api-key"); said.Error() != "it: no such key: <secret>" || said.Reason() != "partial" {
+		t.Errorf("said %v", said)
+	}
+}

@@ -187,7 +187,8 @@ func (p *Pipeline) Report() *sinks.Report { return p.report }
 // collect asks every source that is not still busy for what is missing, waits for the share of the
 // tick, and puts what came, also from before.
 func (p *Pipeline) collect(ctx context.Context, now time.Time) {
-	var fresh []interface{ wait(context.Context) } // what hung before is not waited for again
+	var fresh []*job[[]slo.Sample]             // what hung before is not waited for again
+	var listing []*job[[]rightsizing.Workload] // likewise
 	for _, l := range p.lanes {
 		p.take(l, l.job)
 		if l.job.busy() {
@@ -212,12 +213,18 @@ func (p *Pipeline) collect(ctx context.Context, now time.Time) {
 			p.Metrics.asked(w.source.Name(), time.Since(began), err)
 			return found, err
 		})
-		fresh = append(fresh, w.job)
+		listing = append(listing, w.job)
 	}
 	patience, stop := context.WithTimeout(ctx, p.grace())
 	defer stop()
 	for _, job := range fresh {
 		job.wait(patience)
+	}
+	// Counts are not held up by a cluster that is slow: its workloads come with the next report.
+	moment, end := context.WithTimeout(patience, p.grace()/10)
+	defer end()
+	for _, job := range listing {
+		job.wait(moment)
 	}
 	for _, l := range p.lanes {
 		p.take(l, l.job)

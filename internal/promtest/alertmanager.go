@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/yoyu-sre/yoyu/internal/realtest"
 )
 
 // Alertmanager is one Alertmanager and its data, running or stopped. It is alone: not one of a
@@ -22,9 +24,9 @@ type Alertmanager struct {
 	binary  string
 	address string // host:port, kept across restarts
 	dir     string
-	journal journal
+	journal realtest.Journal
 
-	process *process // nil while stopped
+	process *realtest.Process // nil while stopped
 }
 
 // StartAlertmanager runs an Alertmanager on a configuration and returns once it answers. It ends
@@ -38,7 +40,7 @@ func StartAlertmanager(t testing.TB, config string) *Alertmanager {
 	t.Cleanup(a.end)
 	var err error
 	for range 5 { // another process may take the free port first
-		if a.address, err = freeAddress(); err != nil {
+		if a.address, err = realtest.FreeAddress(); err != nil {
 			break
 		}
 		if err = a.launch(); err == nil || !strings.Contains(a.journal.String(), "address already in use") {
@@ -63,7 +65,7 @@ func (a *Alertmanager) Kill() {
 	if a.process == nil {
 		a.t.Fatal("alertmanager: kill: not running")
 	}
-	a.process.kill()
+	a.process.Kill()
 	a.process = nil
 }
 
@@ -71,7 +73,7 @@ func (a *Alertmanager) Kill() {
 func (a *Alertmanager) Restart() {
 	a.t.Helper()
 	if a.process != nil {
-		if err := a.process.stop(); err != nil {
+		if err := a.process.Stop(patience); err != nil {
 			a.t.Fatalf("alertmanager: stop: %v", err)
 		}
 		a.process = nil
@@ -114,7 +116,7 @@ func (a *Alertmanager) launch() error {
 		"--config.file="+a.config(), "--storage.path="+filepath.Join(a.dir, "data"),
 		"--web.listen-address="+a.address, "--cluster.listen-address=")
 	command.Stdout, command.Stderr = &a.journal, &a.journal
-	process, err := startProcess(command)
+	process, err := realtest.Start(command)
 	if err != nil {
 		return err
 	}
@@ -128,8 +130,8 @@ func (a *Alertmanager) launch() error {
 		defer response.Body.Close()
 		return response.StatusCode == http.StatusOK
 	}
-	if err := poll(ctx, process.done, ready); err != nil {
-		process.kill()
+	if err := realtest.Poll(ctx, process.Done(), ready); err != nil {
+		process.Kill()
 		return fmt.Errorf("not ready: %w", err)
 	}
 	a.process = process
@@ -139,7 +141,7 @@ func (a *Alertmanager) launch() error {
 // end is the test's cleanup.
 func (a *Alertmanager) end() {
 	if a.process != nil {
-		if err := a.process.stop(); err != nil {
+		if err := a.process.Stop(patience); err != nil {
 			a.t.Errorf("alertmanager: stop: %v", err)
 		}
 		a.process = nil

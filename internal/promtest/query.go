@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
+
+	"github.com/yoyu-sre/yoyu/internal/realtest"
 )
 
 // Query answers an instant query about now. Warnings fail the test: an answer is whole or none.
@@ -53,7 +55,7 @@ func (s *Server) Await(expression string, condition func(model.Vector) bool) mod
 
 	var vector model.Vector
 	var last error
-	err := poll(ctx, s.process.done, func() bool {
+	err := realtest.Poll(ctx, s.process.Done(), func() bool {
 		var value model.Value
 		if value, last = s.query(expression, time.Now()); last != nil {
 			return false

@@ -16,23 +16,21 @@ package promtest
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/api"
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
+
+	"github.com/yoyu-sre/yoyu/internal/realtest"
 )
 
 // patience is how long anything may take that is expected to happen: starting (a long write-ahead
@@ -46,10 +44,10 @@ type Server struct {
 	binary  string
 	address string // host:port, kept across restarts
 	config  string // path of prometheus.yml
-	journal journal
+	journal realtest.Journal
 	client  v1.API
 
-	process *process // nil while stopped
+	process *realtest.Process // nil while stopped
 }
 
 // Start runs a Prometheus and returns once it answers. It ends with the test.
@@ -67,7 +65,7 @@ func Start(t testing.TB, options Options) *Server {
 	// Between choosing a free port and Prometheus taking it another process may: choose again.
 	var err error
 	for range 5 {
-		if s.address, err = freeAddress(); err != nil {
+		if s.address, err = realtest.FreeAddress(); err != nil {
 			break
 		}
 		if err = s.launch(); err == nil || !strings.Contains(s.Logs(), "address already in use") {
@@ -107,7 +105,7 @@ func (s *Server) Stop() {
 	if s.process == nil {
 		s.t.Fatal("prometheus: stop: not running")
 	}
-	if err := s.process.stop(); err != nil {
+	if err := s.process.Stop(patience); err != nil {
 		s.t.Fatalf("prometheus: stop: %v", err)
 	}
 	s.process = nil
@@ -119,7 +117,7 @@ func (s *Server) Kill() {
 	if s.process == nil {
 		s.t.Fatal("prometheus: kill: not running")
 	}
-	s.process.kill()
+	s.process.Kill()
 	s.process = nil
 }
 
@@ -168,7 +166,7 @@ func (s *Server) launch() error {
 	}
 	command := exec.Command(s.binary, s.options.arguments(s.config, s.address)...)
 	command.Stdout, command.Stderr = &s.journal, &s.journal
-	process, err := startProcess(command)
+	process, err := realtest.Start(command)
 	if err != nil {
 		return err
 	}
@@ -176,8 +174,8 @@ func (s *Server) launch() error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	ready := func() bool { return s.ask(ctx, "/-/ready") == nil }
-	if err := poll(ctx, process.done, ready); err != nil {
-		process.kill()
+	if err := realtest.Poll(ctx, process.Done(), ready); err != nil {
+		process.Kill()
 		return fmt.Errorf("not ready: %w", err)
 	}
 	s.process = process
@@ -195,7 +193,7 @@ func (s *Server) writeConfig() error {
 // end is the test's cleanup.
 func (s *Server) end() {
 	if s.process != nil {
-		if err := s.process.stop(); err != nil {
+		if err := s.process.Stop(patience); err != nil {
 			s.t.Errorf("prometheus: stop: %v", err)
 		}
 		s.process = nil
@@ -231,90 +229,4 @@ func (s *Server) request(ctx context.Context, method, path string) error {
 		return fmt.Errorf("%s: %s", response.Status, bytes.TrimSpace(body))
 	}
 	return nil
-}
-
-// freeAddress is a loopback address nobody listens on.
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return listener.Addr().String(), listener.Close()
-}
-
-// errEnded says that a process is gone that was waited for.
-var errEnded = errors.New("the process has ended")
-
-// poll asks until the condition holds. It gives up when ctx ends or the process does.
-func poll(ctx context.Context, ended <-chan struct{}, condition func() bool) error {
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for !condition() {
-		select {
-		case <-ticker.C:
-		case <-ended:
-			return errEnded
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
-}
-
-// process is a running program with one goroutine that waits for its end.
-type process struct {
-	command *exec.Cmd
-	done    chan struct{} // closed at its end
-	err     error         // how it ended; read after done
-}
-
-func startProcess(command *exec.Cmd) (*process, error) {
-	if err := command.Start(); err != nil {
-		return nil, err
-	}
-	p := &process{command: command, done: make(chan struct{})}
-	go func() {
-		defer close(p.done)
-		p.err = command.Wait()
-	}()
-	return p, nil
-}
-
-// stop asks the process to end and says how it did; one that does not is killed.
-func (p *process) stop() error {
-	if err := p.command.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case <-p.done:
-		return p.err
-	case <-timer.C:
-		p.kill()
-		return fmt.Errorf("still running %s after SIGTERM", patience)
-	}
-}
-
-func (p *process) kill() {
-	_ = p.command.Process.Kill() // fails only when it is gone already
-	<-p.done
-}
-
-// journal collects what a process writes while others read it.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(b []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(b)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
 }

@@ -121,7 +121,7 @@ func show(v any) string {
 // would take away. Tags stay, and so does that a monitor is muted.
 func merged(o Object, theirs map[string]any) map[string]any {
 	out := maps.Clone(o.Body)
-	if o.Kind == Dashboard {
+	if o.Kind == Dashboard || o.Kind == Correction { // they have no tags
 		return out
 	}
 	tags, _ := plain(o.Body["tags"]).([]any) // ours always are a list

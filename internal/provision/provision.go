@@ -1,12 +1,12 @@
-// Package provision puts monitors, dashboards and SLOs into Datadog, and keeps them as they should
-// be. Of the rooms that write for others it is the one that talks.
+// Package provision puts monitors, dashboards, SLOs and their corrections into Datadog, and keeps them
+// as they should be. Of the rooms that write for others it is the one that talks.
 //
 //	wanted ─┐
 //	state ──┼─▶ Plan: lists, reads, validates, compares ──▶ steps, to be read ──▶ Apply: writes
 //	Datadog ┘                                                                     state after every step
 //
-// What it may touch carries its mark: the tags managed_by:yoyu and yoyu_id:KEY, on a dashboard the
-// last line of the description. Nothing else is ever changed or deleted, not even what the state
+// What it may touch carries its mark: the tags managed_by:yoyu and yoyu_id:KEY, on a dashboard and a
+// correction the end of the description. Nothing else is ever changed or deleted, not even what the state
 // file knows by its id.
 //
 // Applied twice it writes nothing. An object is compared by what yoyu says of it: all that Datadog
@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -36,20 +37,22 @@ type Kind string
 
 // The kinds of objects.
 const (
-	Monitor   Kind = "monitor"
-	Dashboard Kind = "dashboard"
-	SLO       Kind = "slo"
+	Monitor    Kind = "monitor"
+	Dashboard  Kind = "dashboard"
+	SLO        Kind = "slo"
+	Correction Kind = "correction" // of an SLO
 )
 
 // kinds are in the order in which objects are made; they are deleted in the opposite one, so that
 // nothing is deleted that something else shows.
-var kinds = []Kind{SLO, Monitor, Dashboard}
+var kinds = []Kind{SLO, Correction, Monitor, Dashboard}
 
 // Object is one thing that should be in Datadog.
 type Object struct {
 	Kind Kind
 	Key  string         // unique in its kind; part of the mark, so it never changes
-	Body map[string]any // as Datadog's API takes it, its mark included
+	Body map[string]any // as Datadog's API takes it, its mark included; of a correction the attributes
+	Of   string         // key of the SLO that a correction is of: its id may not be known before it is made
 }
 
 // Options are what a Provisioner is made from.
@@ -95,8 +98,10 @@ type Step struct {
 	Key    string
 	ID     string         // "" for one that is to be made
 	Diffs  []string       // what differs, a line each
-	Why    string         // of Leave and Delete
+	Why    string         // of Leave, Delete and Anew
 	Body   map[string]any // what is to be written; nil for Delete, Keep and Leave
+	Of     string         // key of the SLO that a correction is of
+	Anew   bool           // an Update that deletes and makes: Datadog cannot change it into what is wanted
 }
 
 // Plan is what is to be done, in its order.
@@ -143,7 +148,7 @@ func (p *Plan) Write(w io.Writer) error {
 func (p *Provisioner) Plan(ctx context.Context) (*Plan, error) {
 	found := map[Kind][]item{}
 	for _, kind := range kinds {
-		if !p.wantsAny(kind) && p.state.known(kind) == 0 {
+		if !p.wantsAny(kind) && p.state.known(kind) == 0 && (kind != Correction || !p.wantsAny(SLO)) {
 			continue // the key may not even be allowed to look
 		}
 		list, err := p.list(ctx, kind)
@@ -160,6 +165,20 @@ func (p *Provisioner) Plan(ctx context.Context) (*Plan, error) {
 		for _, o := range p.Wanted {
 			if o.Kind != kind {
 				continue
+			}
+			if kind == Correction {
+				of, known := stepOf(plan.Steps, SLO, o.Of)
+				if !known {
+					return nil, fmt.Errorf("correction %s: its SLO %s is not wanted", o.Key, o.Of)
+				}
+				if of.Action == Leave {
+					plan.Steps = append(plan.Steps, Step{Action: Leave, Kind: kind, Key: o.Key, Why: "its SLO is not touched either"})
+					continue
+				}
+				o.Body = maps.Clone(o.Body)
+				if of.ID != "" {
+					o.Body["slo_id"] = of.ID
+				}
 			}
 			steps, err := p.step(ctx, o, found[kind])
 			if err != nil {
@@ -208,6 +227,15 @@ func (p *Provisioner) believe(found map[Kind][]item) error {
 	return nil
 }
 
+// stepOf is the step about a wanted object; those about others with its mark come after it.
+func stepOf(steps []Step, kind Kind, key string) (Step, bool) {
+	i := slices.IndexFunc(steps, func(s Step) bool { return s.Kind == kind && s.Key == key })
+	if i < 0 {
+		return Step{}, false
+	}
+	return steps[i], true
+}
+
 func (p *Provisioner) wants(kind Kind, key string) bool {
 	return slices.ContainsFunc(p.Wanted, func(o Object) bool { return o.Kind == kind && o.Key == key })
 }
@@ -234,7 +262,7 @@ func (p *Provisioner) step(ctx context.Context, o Object, found []item) ([]Step,
 	}
 	entry := p.state.get(o.Kind, o.Key)
 	if len(same) == 0 && entry.Pending { // it was about to be made when the process ended
-		it, err := p.appears(ctx, o.Kind, o.Key)
+		it, err := p.appears(ctx, o.Kind, o.Key, "")
 		if err != nil {
 			return nil, err
 		}
@@ -246,7 +274,7 @@ func (p *Provisioner) step(ctx context.Context, o Object, found []item) ([]Step,
 	if len(same) > 0 && !slices.ContainsFunc(same, func(it item) bool { return it.id == id }) {
 		id = same[0].id // the oldest
 	}
-	create := Step{Action: Create, Kind: o.Kind, Key: o.Key, Body: o.Body}
+	create := Step{Action: Create, Kind: o.Kind, Key: o.Key, Body: o.Body, Of: o.Of}
 	if id == "" {
 		return []Step{create}, nil
 	}
@@ -262,7 +290,10 @@ func (p *Provisioner) step(ctx context.Context, o Object, found []item) ([]Step,
 	}
 	out := []Step{{Action: Keep, Kind: o.Kind, Key: o.Key, ID: id}}
 	if diffs := differences(o.Body, theirs); len(diffs) > 0 {
-		out[0].Action, out[0].Diffs, out[0].Body = Update, diffs, merged(o, theirs)
+		out[0].Action, out[0].Diffs, out[0].Body, out[0].Of = Update, diffs, merged(o, theirs), o.Of
+	}
+	if o.Kind == Correction {
+		out[0].anew(o, theirs)
 	}
 	for _, it := range same {
 		if it.id != id {
@@ -272,18 +303,40 @@ func (p *Provisioner) step(ctx context.Context, o Object, found []item) ([]Step,
 	return out, nil
 }
 
+// anew makes an update of a correction one that deletes it and makes another, where Datadog cannot
+// change one into the other: one belongs to an SLO for good, and recurs or does not.
+func (s *Step) anew(o Object, theirs map[string]any) {
+	switch wanted, have := o.Body["slo_id"], text(theirs["slo_id"]); {
+	case wanted == nil:
+		s.Why = "its SLO is made anew"
+		s.Diffs = append(s.Diffs, fmt.Sprintf("slo_id: is %q, want that of the new one", have))
+	case wanted != have:
+		s.Why = "it is of another SLO"
+	case (o.Body["rrule"] == nil) != (text(theirs["rrule"]) == ""):
+		s.Why = "it recurs or does not for good"
+		if o.Body["rrule"] == nil {
+			s.Diffs = append(s.Diffs, fmt.Sprintf("rrule: is %q, want absent", text(theirs["rrule"])))
+		}
+	default:
+		return
+	}
+	s.Action, s.Anew, s.Body, s.Of = Update, true, o.Body, o.Of
+	s.Why += ", so it is deleted and made again"
+}
+
 // waits are how long it is waited for what may not be visible yet: half a minute in all.
 var waits = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second}
 
-// appears lists until an object shows, or does not in the time that a listing may lag behind.
-func (p *Provisioner) appears(ctx context.Context, kind Kind, key string) (*item, error) {
+// appears lists until an object shows, or does not in the time that a listing may lag behind. The
+// one that was deleted before it was made may still be listed, and is none.
+func (p *Provisioner) appears(ctx context.Context, kind Kind, key, deleted string) (*item, error) {
 	for i := 0; ; i++ {
 		list, err := p.list(ctx, kind)
 		if err != nil {
 			return nil, err
 		}
 		for _, it := range list {
-			if it.key == key {
+			if it.key == key && it.id != deleted {
 				return &it, nil
 			}
 		}
@@ -321,9 +374,7 @@ func (p *Provisioner) Apply(ctx context.Context, plan *Plan) error {
 		case Create:
 			err = p.create(ctx, s)
 		case Update:
-			if err = p.call(ctx, s.name(), http.MethodPut, s.Kind.path()+"/"+s.ID, nil, s.Body, nil); err == nil {
-				err = p.state.set(s.Kind, s.Key, entry{ID: s.ID})
-			}
+			err = p.update(ctx, s)
 		case Delete:
 			err = p.remove(ctx, s)
 		case Keep:
@@ -343,16 +394,44 @@ func (p *Provisioner) Apply(ctx context.Context, plan *Plan) error {
 
 func (s Step) name() string { return fmt.Sprintf("%s %s", s.Kind, s.Key) }
 
+// update writes an object over, or puts another in its place.
+func (p *Provisioner) update(ctx context.Context, s Step) error {
+	if s.Anew {
+		if err := p.remove(ctx, s); err != nil {
+			return err
+		}
+		return p.create(ctx, s)
+	}
+	method, body := http.MethodPut, s.Body
+	if s.Kind == Correction {
+		attributes := maps.Clone(body)
+		delete(attributes, "slo_id") // which never changes
+		method, body = http.MethodPatch, envelope(attributes)
+	}
+	if err := p.call(ctx, s.name(), method, s.Kind.path()+"/"+s.ID, nil, body, nil); err != nil {
+		return err
+	}
+	return p.state.set(s.Kind, s.Key, entry{ID: s.ID})
+}
+
 var duplicateOf = regexp.MustCompile(`Duplicate of an existing monitor_id:(\d+)`)
 
 // create makes an object, once: when nobody can say whether it was made, it is looked for.
 func (p *Provisioner) create(ctx context.Context, s Step) error {
+	body := s.Body
+	if s.Kind == Correction {
+		attributes := maps.Clone(body)
+		if attributes["slo_id"] = p.state.get(SLO, s.Of).ID; attributes["slo_id"] == "" {
+			return datadogapi.Failed(s.name(), "other", "its SLO %s was not made", s.Of)
+		}
+		body = envelope(attributes)
+	}
 	if err := p.state.set(s.Kind, s.Key, entry{Pending: true}); err != nil {
 		return err
 	}
 	var answer map[string]any
 	err := p.attempt(ctx, s.name(), func() error {
-		return p.API.Do(ctx, s.name(), http.MethodPost, s.Kind.path(), nil, s.Body, &answer)
+		return p.API.Do(ctx, s.name(), http.MethodPost, s.Kind.path(), nil, body, &answer)
 	}, func(err error) bool { return datadogapi.Status(err) == http.StatusTooManyRequests })
 	id := ""
 	switch {
@@ -373,7 +452,7 @@ func (p *Provisioner) create(ctx context.Context, s Step) error {
 			return fmt.Errorf("%w: that one is not yoyu's", err)
 		}
 	case datadogapi.Lost(err):
-		it, lookErr := p.appears(ctx, s.Kind, s.Key)
+		it, lookErr := p.appears(ctx, s.Kind, s.Key, s.ID)
 		if lookErr != nil || it == nil {
 			return errors.Join(fmt.Errorf("%w: it may have been made or not; run it again", err), lookErr)
 		}

@@ -103,7 +103,7 @@ func (o *office) writes() []string {
 // marks are the keys of everything marked, with how often each is there.
 func (o *office) marks() map[string]int {
 	out := map[string]int{}
-	for kind, all := range map[Kind][]map[string]any{Monitor: o.fake.Monitors(), Dashboard: o.fake.Dashboards(), SLO: o.fake.SLOs()} {
+	for kind, all := range map[Kind][]map[string]any{Monitor: o.fake.Monitors(), Dashboard: o.fake.Dashboards(), SLO: o.fake.SLOs(), Correction: o.fake.Corrections()} {
 		for _, body := range all {
 			if key, ok := markOf(kind, plainMap(o.t, body)); ok {
 				out[string(kind)+"/"+key]++
@@ -152,14 +152,44 @@ func wanted(t *testing.T) []Object {
 	if err != nil {
 		t.Fatal(err)
 	}
-	natives, left := SLOs([]Native{{
-		Objective: &slo.Objective{Name: "checkout", Service: "Shop", Target: target, Period: slo.RollingPeriod(30 * slo.Day), Labels: map[string]string{"team": "Payments"}, GroupBy: []string{"route"}},
+	all := []Native{{
+		Objective: &slo.Objective{Name: "checkout", Service: "Shop", Target: target, Period: slo.RollingPeriod(30 * slo.Day), Labels: map[string]string{"team": "Payments"}, GroupBy: []string{"route"},
+			Corrections: []slo.Correction{{Name: "db-move", Effect: slo.Drop, When: move}, {Name: "Nightly", Effect: slo.Drop, When: nightly{}}}},
 		CountedBy: "datadog", Total: "sum:http.hits{*} + sum:rpc.hits{*}", Bad: "sum:http.errors{*} - sum:http.known{*}",
-	}})
-	if len(left) > 0 {
-		t.Fatal(left)
+	}}
+	natives, left := SLOs(all)
+	corrections, unsaid := Corrections(all)
+	if len(left) > 0 || len(unsaid) > 0 {
+		t.Fatal(left, unsaid)
 	}
-	return append(append(out, boards...), natives...)
+	return append(append(append(out, boards...), natives...), corrections...)
+}
+
+// one is one of the objects.
+func one(all []Object, kind Kind, key string) Object {
+	return all[slices.IndexFunc(all, func(o Object) bool { return o.Kind == kind && o.Key == key })]
+}
+
+var move = slo.Once{From: time.Date(2026, time.November, 2, 16, 0, 0, 500, time.UTC), To: time.Date(2026, time.November, 2, 17, 0, 0, 500, time.UTC)}
+
+// nightly is half an hour every night at three o'clock of UTC.
+type nightly struct{}
+
+func (nightly) Recurs() (string, time.Time, *time.Location, time.Duration) {
+	return "FREQ=DAILY;BYHOUR=3", time.Time{}, time.UTC, 30 * time.Minute
+}
+
+func (nightly) String() string { return "nightly" }
+
+func (nightly) Within(span slo.Span) []slo.Span {
+	var out []slo.Span
+	for day := span.From.UTC().Truncate(slo.Day); day.Before(span.To); day = day.Add(slo.Day) {
+		one := slo.Span{From: day.Add(3 * time.Hour), To: day.Add(3*time.Hour + 30*time.Minute)}
+		if one.From.Before(span.To) && span.From.Before(one.To) {
+			out = append(out, one)
+		}
+	}
+	return out
 }
 
 // Applied twice it writes nothing, whatever Datadog makes of what it is sent; a plan alone writes
@@ -199,7 +229,7 @@ func TestAdopted(t *testing.T) {
 		if err := o.once(); err != nil || len(o.writes()) != 0 {
 			t.Errorf("%v; written %v", err, o.writes())
 		}
-		o.fake.Fault(fake.Fault{Method: "GET", Path: "(monitor|dashboard|slo)$", Do: fake.EmptyList})
+		o.fake.Fault(fake.Fault{Method: "GET", Path: "(monitor|dashboard|slo|correction)$", Do: fake.EmptyList})
 		if _, err := o.apply(t.Context(), nil); err == nil {
 			t.Error("what was adopted is not remembered")
 		}
@@ -248,8 +278,8 @@ func TestKilledAnywhere(t *testing.T) {
 					_, err := o.apply(ctx, func(options *Options) { options.API = api })
 					done = err == nil
 					if lag > 0 {
-						o.fake.Fault(fake.Fault{Method: "GET", Path: "(monitor|dashboard|slo)$", Do: fake.StaleList(lag)})
-						o.fake.Fault(fake.Fault{Method: "GET", Path: "(monitor|dashboard|slo)/", Do: fake.NotFound(lag)})
+						o.fake.Fault(fake.Fault{Method: "GET", Path: "(monitor|dashboard|slo|correction)$", Do: fake.StaleList(lag)})
+						o.fake.Fault(fake.Fault{Method: "GET", Path: "(monitor|dashboard|slo|correction)/", Do: fake.NotFound(lag)})
 					}
 					if _, err := o.apply(t.Context(), nil); err != nil {
 						// An empty listing is not believed; a little later it is right.
@@ -336,7 +366,7 @@ func TestPartialListing(t *testing.T) {
 	inOffice(t, func(t *testing.T, o *office) {
 		o.must(nil)
 		o.fake.ClearJournal()
-		o.fake.Fault(fake.Fault{Method: "GET", Path: "(monitor|dashboard)$", Do: fake.PartialList})
+		o.fake.Fault(fake.Fault{Method: "GET", Path: "(monitor|dashboard|correction)$", Do: fake.PartialList})
 		if o.must(nil); len(o.writes()) != 0 {
 			t.Errorf("written %v", o.writes())
 		}
@@ -381,7 +411,7 @@ func TestDrift(t *testing.T) {
 		}
 		for _, line := range []string{
 			"~ update monitor burn-page (" + id + ")\n", `    message: is "Never mind.", want "{{#is_alert}}`, "    options.thresholds.critical: is 2, want 1\n",
-			`    title: is "Mine", want "yoyu / overview"` + "\n", "    widgets: has 1 entries, want 2\n", "\n0 to create, 2 to update, 0 to delete, 5 as they should be\n",
+			`    title: is "Mine", want "yoyu / overview"` + "\n", "    widgets: has 1 entries, want 2\n", "\n0 to create, 2 to update, 0 to delete, 7 as they should be\n",
 		} {
 			if !strings.Contains(out.String(), line) {
 				t.Errorf("printed\n%s\nwant %s", out.String(), line)
@@ -441,7 +471,9 @@ func TestPrune(t *testing.T) {
 	inOffice(t, func(t *testing.T, o *office) {
 		o.must(nil)
 		all := o.wanted
-		o.wanted = slices.DeleteFunc(slices.Clone(all), func(w Object) bool { return w.Key == "burn-ticket" || w.Key == "yoyu-slo" || w.Kind == SLO })
+		o.wanted = slices.DeleteFunc(slices.Clone(all), func(w Object) bool {
+			return w.Key == "burn-ticket" || w.Key == "yoyu-slo" || w.Kind == SLO || w.Kind == Correction
+		})
 		o.fake.ClearJournal()
 		plan := o.must(nil)
 		if plan.Writes() != 0 || len(o.writes()) != 0 {
@@ -453,22 +485,22 @@ func TestPrune(t *testing.T) {
 				left++
 			}
 		}
-		if left != 3 {
-			t.Errorf("%d are said to be left, want 3", left)
+		if left != 5 {
+			t.Errorf("%d are said to be left, want 5", left)
 		}
 		o.must(func(options *Options) { options.Prune = true })
 		var kinds []string
 		for _, w := range o.writes() {
-			kinds = append(kinds, strings.Split(w, "/")[3])
+			kinds = append(kinds, strings.Join(strings.Split(w, "/")[3:len(strings.Split(w, "/"))-1], "/"))
 		}
-		if !slices.Equal(kinds, []string{"dashboard", "monitor", "slo"}) {
+		if !slices.Equal(kinds, []string{"dashboard", "monitor", "slo/correction", "slo/correction", "slo"}) {
 			t.Errorf("deleted %v", o.writes())
 		}
 		if err := o.once(); err != nil {
 			t.Error(err)
 		}
 		o.wanted = all // and back again
-		if plan = o.must(nil); plan.Writes() != 3 {
+		if plan = o.must(nil); plan.Writes() != 5 {
 			t.Errorf("%d writes to bring them back", plan.Writes())
 		}
 	})
@@ -539,7 +571,7 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%v holds a key", err)
 		}
 		o.wanted = wanted(t)
-		o.wanted[len(o.wanted)-2].Body["layout_type"] = "tower"
+		one(o.wanted, Dashboard, "yoyu-slo").Body["layout_type"] = "tower"
 		if _, err = o.apply(t.Context(), nil); err == nil || !strings.HasPrefix(err.Error(), "dashboard yoyu-slo: 400 Bad Request: ") {
 			t.Errorf("error %v", err)
 		}
@@ -599,6 +631,8 @@ func TestOfficialClientReadsThem(t *testing.T) {
 			into = new(datadogV1.Dashboard)
 		case SLO:
 			into = new(datadogV1.ServiceLevelObjectiveRequest)
+		case Correction:
+			into = new(datadogV1.SLOCorrectionCreateRequestAttributes)
 		}
 		if err := json.Unmarshal(text, into); err != nil {
 			t.Fatalf("%s %s: %v", o.Kind, o.Key, err)
@@ -643,8 +677,7 @@ func TestMonitorQueries(t *testing.T) {
 }
 
 func TestNative(t *testing.T) {
-	all := wanted(t)
-	text, err := json.Marshal(all[len(all)-1].Body)
+	text, err := json.Marshal(one(wanted(t), SLO, "checkout").Body)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -66,7 +67,7 @@ func (s *state) get(kind Kind, key string) entry {
 func (s *state) known(kind Kind) int {
 	n := 0
 	for name, e := range s.all.Organisations[s.where] {
-		if filepath.Dir(name) == string(kind) && e.ID != "" {
+		if strings.HasPrefix(name, string(kind)+"/") && e.ID != "" {
 			n++
 		}
 	}
@@ -93,7 +94,7 @@ func (s *state) set(kind Kind, key string, e entry) error {
 func (s *state) keep(wanted func(kind Kind, key string) bool) error {
 	changed := false
 	for name := range s.all.Organisations[s.where] {
-		if kind, key := filepath.Split(name); !wanted(Kind(filepath.Clean(kind)), key) {
+		if kind, key, _ := strings.Cut(name, "/"); !wanted(Kind(kind), key) {
 			delete(s.all.Organisations[s.where], name)
 			changed = true
 		}

@@ -170,6 +170,7 @@ func (j *Judge) gate(w *Workload, budgets map[string][]budget, changed map[strin
 	} else if isFast || isSlow {
 		w.Reasons = append(w.Reasons, Reason{Code: BurnNotResource})
 	}
+	w.bears = watched && len(faults) == 0
 	if !shrinks {
 		return
 	}

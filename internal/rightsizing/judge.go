@@ -81,6 +81,7 @@ func (j *Judge) Judge(workloads []Workload, statuses []slo.Status, now time.Time
 		j.fold(w)
 		j.gate(w, budgets, changed, now)
 		w.stages()
+		w.policies()
 		w.Sentence = j.sentence(w, now)
 	}
 	j.Memory.forget(now)
@@ -135,6 +136,7 @@ func pulseOf(workloads []Workload, now time.Time) pulse {
 func (r *Resource) forget() {
 	r.Proposed, r.ProposedLimit, r.Step, r.Headroom = slo.Value{}, slo.Value{}, slo.Value{}, slo.Value{}
 	r.Verdict, r.Reasons, r.Evidence, r.EligibleAt = "", nil, Evidence{}, time.Time{}
+	r.NextMin, r.NextMax, r.lower = slo.Value{}, slo.Value{}, slo.Value{}
 }
 
 // because adds codes.
@@ -181,6 +183,7 @@ func (j *Judge) resource(w *Workload, c *Container, name resourceName, p pulse, 
 		return
 	}
 	j.weigh(w, c, r, f, now)
+	j.below(w, c, r, f, now)
 	if r.Proposed.Defined && r.Request.Defined {
 		r.Headroom = slo.Defined(r.Request.Float - r.Proposed.Float)
 	}
@@ -193,7 +196,7 @@ func (w *Workload) batch() bool { return w.Kind == "Job" || w.Kind == "CronJob" 
 type facts struct {
 	name                 resourceName
 	target, lower, upper float64 // what VPA would say without its floor for pods; upper is infinite where unknown
-	need                 float64 // the target without the policy's ceiling
+	need                 float64 // the target without the policy's bounds
 	capped               bool    // by the policy's ceiling
 	blind                bool    // the floor hides the truth, and there is no checkpoint
 	fresh                bool    // the recommender is known to live
@@ -244,6 +247,7 @@ func (j *Judge) facts(w *Workload, c *Container, name resourceName, now time.Tim
 		f.capped, f.need = true, uncapped.Float
 	case uncapped.Float < f.target:
 		r.because(CappedByMin)
+		f.need = uncapped.Float
 	}
 	if !e.Confidence.Defined && r.Upper.Defined && uncapped == r.Target && !slices.Contains(r.Reasons, FloorLimited) && f.target > 0 {
 		// P95 is at least P90, so upper/target is at least 1 + 1/confidence.
@@ -345,14 +349,7 @@ func (j *Judge) weigh(w *Workload, c *Container, r *Resource, f facts, now time.
 	}
 
 	// What could be given back: not more than the worst of two weeks leaves.
-	down := max(e.HighWater.Float, r.MinAllowed.Float)
-	if f.name == memory {
-		down = max(down, e.Max.Float*clearance)
-		if c.Heap.Fixed.Defined {
-			down = max(down, c.Heap.Fixed.Float*1.25+64*mebi)
-		}
-	}
-	down = round(f.name, down)
+	down := round(f.name, max(e.HighWater.Float, r.MinAllowed.Float, f.used(c, e)))
 	if request-down < threshold {
 		r.Verdict, r.Proposed = Keep, r.Request
 		if aimed.Defined && len(causes) > 0 {
@@ -375,6 +372,18 @@ func (j *Judge) weigh(w *Workload, c *Container, r *Resource, f facts, now time.
 		return
 	}
 	r.wait(w, c, f, now)
+}
+
+// used is what a memory request must not go below, whatever VPA recommends.
+func (f facts) used(c *Container, e *Evidence) float64 {
+	if f.name != memory {
+		return 0
+	}
+	least := e.Max.Float * clearance
+	if c.Heap.Fixed.Defined {
+		least = max(least, c.Heap.Fixed.Float*1.25+64*mebi)
+	}
+	return least
 }
 
 // wait makes a shrink of what can be given back, unless something says: not yet.
@@ -663,6 +672,7 @@ func (w *Workload) stages() {
 	if w.Gate != Ungated && w.Exposure.Defined && w.Exposure.Float < 0.01 {
 		most = bigStage
 	}
+	w.most = most
 	for i := range w.Containers {
 		for _, name := range both {
 			r := name.of(&w.Containers[i])

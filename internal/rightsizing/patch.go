@@ -24,6 +24,9 @@ type Operation struct {
 // Containers that the template does not hold are left to whoever adds them, and what a budget blocks
 // is left out.
 func (w *Workload) Patch() ([]Operation, error) {
+	if w.Kind == "Job" {
+		return nil, nil // its template cannot change: whoever makes the next one has to
+	}
 	template := []string{"spec", "template", "spec", "containers"}
 	if w.Kind == "CronJob" {
 		template = append([]string{"spec", "jobTemplate"}, template...)
@@ -159,14 +162,23 @@ func pointer(parts ...string) string {
 	return out.String()
 }
 
-// Command is a shell's line that applies a patch with kubectl.
+// Command is a shell's line that applies a patch of the workload with kubectl.
 func (w *Workload) Command(patch []Operation) (string, error) {
+	return command(strings.ToLower(w.Kind), w.Name, w.Namespace, patch)
+}
+
+// PolicyCommand is likewise for a patch of its VPA.
+func (w *Workload) PolicyCommand(patch []Operation) (string, error) {
+	return command("verticalpodautoscaler", w.VPA, w.Namespace, patch)
+}
+
+func command(kind, name, namespace string, patch []Operation) (string, error) {
 	text, err := json.Marshal(patch)
 	if err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("kubectl patch %s %s --namespace %s --type json --patch %s",
-		quote(strings.ToLower(w.Kind)), quote(w.Name), quote(w.Namespace), quote(string(text))), nil
+		quote(kind), quote(name), quote(namespace), quote(string(text))), nil
 }
 
 // quote makes one word of a shell's line.

@@ -41,6 +41,9 @@ type Workload struct {
 	RolledOut  time.Time         // when the pods' template last changed; zero when nobody knows
 	Autoscaler *Autoscaler       // that decides the number of pods; nil: none does
 	Managed    string            // who writes the workload: Helm, Argo CD, Flux; "" when nobody is known to
+	Chart      string            // of Helm, without its version, whoever applies it; "" when none is known
+	Release    string            // of the chart; "" when none is known
+	Spec       string            // of a VPA that applies what it recommends, as JSON, for a patch and its guards; "" is none
 	Skew       slo.Value         // largest pod's use over that of the pod in the middle, 1 and more
 
 	// What was judged.
@@ -91,6 +94,11 @@ type Container struct {
 	Heap       Heap        // what its command says about its heap
 	Boosted    bool        // pods that start have more for a while (startupBoost)
 	Resize     string      // what a pod says of a resize that waits: Deferred, Infeasible
+	KeepsLimit bool        // the VPA's policy is to change requests only (controlledValues)
+	Values     string      // path of its resources in the values of the chart: "api.resources"; "" when nobody said
+
+	// What was judged.
+	KeepLimit bool // the VPA's policy should be to change requests only: its limit would cut into use
 }
 
 // Place is where a container is written.
@@ -102,6 +110,17 @@ const (
 	Sidecar               // an init container that goes on running: VPA recommends nothing for it
 	Injected              // in the pods alone: whoever puts it there decides
 )
+
+// String is the place in a word.
+func (p Place) String() string {
+	switch p {
+	case Sidecar:
+		return "sidecar"
+	case Injected:
+		return "injected"
+	}
+	return "template"
+}
 
 // Resource is what one container has, and what is recommended, of one resource. A value that is
 // not set is undefined.
@@ -124,6 +143,10 @@ type Resource struct {
 	Reasons       []string  // codes, in the order they were found
 	Evidence      Evidence
 	EligibleAt    time.Time // from when a shrink that waits may go; zero: nobody knows, or it does not wait
+	NextMin       slo.Value // what the VPA's minAllowed should become; undefined: it stays
+	NextMax       slo.Value // likewise maxAllowed
+
+	lower slo.Value // how far minAllowed could go down, if the budgets bear it
 }
 
 // Evidence is what a verdict leans on.
@@ -190,7 +213,9 @@ type Judgement struct {
 
 	QoS, ProposedQoS string // Guaranteed, Burstable, BestEffort; before and after
 
-	against *fault // the first that a budget has against the shrink; nil: none
+	against *fault  // the first that a budget has against the shrink; nil: none
+	bears   bool    // every budget can bear a change
+	most    float64 // share of a request that one change may give back
 }
 
 // resource names a resource of a container.

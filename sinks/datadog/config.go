@@ -3,13 +3,12 @@ package datadog
 import (
 	"errors"
 	"fmt"
-	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/prometheus/common/config"
 
+	"github.com/yoyu-sre/yoyu/internal/datadogapi"
 	"github.com/yoyu-sre/yoyu/sinks"
 )
 
@@ -23,12 +22,10 @@ type Config struct {
 }
 
 // DefaultConfig is what a configuration is decoded over.
-func DefaultConfig() Config { return Config{Site: defaultSite, Metrics: Standard} }
+func DefaultConfig() Config { return Config{Site: datadogapi.DefaultSite, Metrics: Standard} }
 
 // SetDirectory has relative names of files start at dir, the folder of the configuration.
 func (c *Config) SetDirectory(dir string) { c.APIKeyFile = config.JoinDir(dir, c.APIKeyFile) }
-
-const defaultSite = "datadoghq.com"
 
 // Preset says how much is sent, because every series is a custom metric and costs money.
 type Preset string
@@ -51,9 +48,6 @@ func gauges() []*sinks.Family {
 	return slices.DeleteFunc(slices.Clone(sinks.Families), func(f *sinks.Family) bool { return f.Type != sinks.Gauge })
 }
 
-// hostName is a site: no scheme, no path, no port.
-var hostName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$`)
-
 // Validate names every field that cannot be right, each as "field: what is wrong".
 func (c Config) Validate() error {
 	var faults []error
@@ -62,23 +56,7 @@ func (c Config) Validate() error {
 	if c.APIKeyFile == "" {
 		fault("api_key_file: is missing, name the file that holds the API key")
 	}
-	if c.Site != "" && !hostName.MatchString(c.Site) {
-		fault("site: %q is no site, it is a host name such as datadoghq.com or datadoghq.eu", c.Site)
-	} else if strings.HasPrefix(c.Site, "app.") || strings.HasPrefix(c.Site, "api.") {
-		fault("site: %q is an address within a site, leave out its first word", c.Site)
-	}
-	if c.URL != "" {
-		switch u, err := url.Parse(c.URL); {
-		case err != nil:
-			fault("url: is no address such as https://proxy:8443")
-		case u.User != nil:
-			fault("url: holds a password, take it out")
-		case u.RawQuery != "", u.Fragment != "": // which may be a secret, too
-			fault("url: holds a query or a fragment, take it out")
-		case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
-			fault("url: %q is no address such as https://proxy:8443", c.URL)
-		}
-	}
+	faults = append(faults, datadogapi.CheckAddress(c.Site, c.URL)...)
 	if _, ok := presets[c.Metrics]; !ok && c.Metrics != "" {
 		fault("metrics: %q is none of minimal, standard, full", c.Metrics)
 	}

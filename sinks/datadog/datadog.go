@@ -20,7 +20,7 @@
 //
 // The official client is used for the intake of version 1, whose package compiles in a fraction of
 // the other's time. It neither splits, nor tries again after an error of the network, nor filters
-// what JSON cannot hold, nor ends in time: all of that is done here.
+// what JSON cannot hold: all of that is done here.
 package datadog
 
 import (
@@ -32,20 +32,19 @@ import (
 	"sync"
 	"time"
 
-	client "github.com/DataDog/datadog-api-client-go/v2/api/datadog"
 	"github.com/DataDog/datadog-api-client-go/v2/api/datadogV1"
 
+	"github.com/yoyu-sre/yoyu/internal/datadogapi"
 	"github.com/yoyu-sre/yoyu/sinks"
 )
 
 // Sink sends reports to one organisation.
 type Sink struct {
 	name      string
-	keyFile   string
 	selection sinks.Selection
 	tagger    tagger
-	server    context.Context // the server's address, as the client wants it
-	api       *datadogV1.MetricsApi
+	api       *datadogapi.Client
+	metrics   *datadogV1.MetricsApi
 	log       *slog.Logger
 	dropped   func(reason string, points int)
 	counted   func(series int)
@@ -99,10 +98,8 @@ func New(o Options) (*Sink, error) {
 	}
 	s := &Sink{
 		name:      cmp.Or(o.Name, "datadog"),
-		keyFile:   o.Config.APIKeyFile,
 		selection: presets[cmp.Or(o.Config.Metrics, Standard)],
 		tagger:    newTagger(o.Config.Tags, cmp.Or(o.Env, os.Getenv("DD_ENV")), o.ExternalLabels),
-		server:    server(o.Config),
 		log:       o.Logger,
 		dropped:   o.Dropped,
 		counted:   o.Counted,
@@ -123,15 +120,10 @@ func New(o Options) (*Sink, error) {
 	if transport == nil {
 		transport = http.DefaultTransport.(*http.Transport).Clone()
 	}
-	settings := client.NewConfiguration()
-	settings.UserAgent = "yoyu"
-	settings.HTTPClient = &http.Client{
-		Transport: bounded{transport},
-		Timeout:   requestTimeout,
-		// The key is a header that a redirect would carry to wherever it points.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	s.api = datadogV1.NewMetricsApi(client.NewAPIClient(settings))
+	s.api = datadogapi.New(datadogapi.Options{
+		Site: o.Config.Site, URL: o.Config.URL, APIKeyFile: o.Config.APIKeyFile, Transport: bounded{transport}, Timeout: requestTimeout, Answer: answerLimit,
+	})
+	s.metrics = datadogV1.NewMetricsApi(s.api.APIClient)
 	return s, nil
 }
 

@@ -337,7 +337,7 @@ func TestKeyRefusedForFiveMinutesThenNewestValues(t *testing.T) {
 			if i > 0 {
 				r.SLOs = r.SLOs[:2] // a group went away
 			}
-			if err := s.Write(t.Context(), r); err == nil || err.Error() != "series: 403 Forbidden: Forbidden" {
+			if err := s.Write(t.Context(), r); err == nil || err.Error() != "series: 403 Forbidden: is the API key wrong?" {
 				t.Errorf("error %v", err)
 			}
 			held = max(held, len(s.outbox.points))
@@ -709,4 +709,30 @@ func BenchmarkWrite(b *testing.B) {
 			b.ReportMetric(float64(wire)/float64(b.N), "wire-B/op")
 		})
 	}
+}
+
+// A clock that is not Datadog's loses points without a word from there: it is said, once, and again
+// when it comes back after it was right.
+func TestClocksThatDifferAreSaid(t *testing.T) {
+	bubble(t, func(t *testing.T, d *fake.Datadog) {
+		var logged strings.Builder
+		s, err := New(Options{Config: Config{APIKeyFile: keyFile(t, fake.APIKey)}, Transport: d.Transport(), Logger: slog.New(slog.NewTextHandler(&logged, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct {
+			ahead time.Duration
+			said  int
+		}{{0, 0}, {2 * time.Minute, 0}, {11 * time.Minute, 1}, {11 * time.Minute, 1}, {0, 1}, {-3 * time.Minute, 2}} {
+			d.ClearFaults()
+			d.Fault(fake.Fault{Do: fake.Skew(c.ahead)})
+			write(t, s, fresh())
+			if n := strings.Count(logged.String(), "Datadog's clock differs"); n != c.said {
+				t.Errorf("%s ahead: said %d times, want %d:\n%s", c.ahead, n, c.said, logged.String())
+			}
+		}
+		if text := logged.String(); !strings.Contains(text, "ahead=11m0s") || !strings.Contains(text, "ahead=-3m0s") {
+			t.Errorf("logged\n%s", text)
+		}
+	})
 }

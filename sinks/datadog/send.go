@@ -1,23 +1,17 @@
 package datadog
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
-	"net/url"
-	"os"
 	"strconv"
-	"strings"
-	"syscall"
 	"time"
 
-	client "github.com/DataDog/datadog-api-client-go/v2/api/datadog"
 	"github.com/DataDog/datadog-api-client-go/v2/api/datadogV1"
+
+	"github.com/yoyu-sre/yoyu/internal/datadogapi"
 )
 
 // The limits of a request. They are those of the intake of version 2, with some room: a proxy in
@@ -46,9 +40,6 @@ const (
 	// answerLimit is how much of an answer is read: an intake says little, a broken proxy may not.
 	answerLimit = 1 << 20
 
-	// excerpt is how much of an answer's own words goes into an error.
-	excerpt = 200
-
 	// maxSkew is how far the clocks of Datadog and of this machine may be apart without a word.
 	maxSkew = 2 * time.Minute
 )
@@ -65,36 +56,18 @@ const (
 	rekeyed             // to be tried with another key
 )
 
-// failure is why a part was not taken.
+// failure is why a part was not taken, and what becomes of it.
 type failure struct {
-	text   string
-	reason string        // one of the pipeline's closed list
-	fate   fate          //
-	reset  time.Duration // how long Datadog asks to wait; 0: it did not say
-	cause  error         // nil: an answer says it all
+	err   error // a *datadogapi.Error, or one with its word
+	fate  fate
+	reset time.Duration // how long Datadog asks to wait; 0: it did not say
 }
 
-func (f *failure) Error() string { return "series: " + f.text }
-
-// Reason is the word for the failure in yoyu_sink_failures_total.
-func (f *failure) Reason() string { return f.reason }
-
-func (f *failure) Unwrap() error { return f.cause }
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
 
 // errTooLarge is a request that is not even sent.
 var errTooLarge = errors.New("request is larger than an intake takes")
-
-// server is the address of the intake, as the client takes it: values of a context.
-func server(c Config) context.Context {
-	index, variables := 2, map[string]string{"site": cmp.Or(c.Site, defaultSite)} // any site
-	if c.URL != "" {
-		index = 1 // any address
-		protocol, name, _ := strings.Cut(strings.TrimRight(c.URL, "/"), "://")
-		variables = map[string]string{"protocol": protocol, "name": name}
-	}
-	ctx := context.WithValue(context.Background(), client.ContextServerIndex, index)
-	return context.WithValue(ctx, client.ContextServerVariables, variables)
-}
 
 // send sends everything in the outbox, part by part. What may succeed later stays there.
 func (s *Sink) send(ctx context.Context) error {
@@ -107,11 +80,11 @@ func (s *Sink) send(ctx context.Context) error {
 	if wait := time.Until(s.pause); wait > 0 {
 		return fmt.Errorf("%w: waiting another %s, as it asked for", s.refused, wait.Round(time.Second))
 	}
-	key, err := readKey(s.keyFile)
+	keyed, err := s.api.Context(ctx)
 	if err != nil {
 		return err
 	}
-	d := delivery{sink: s, key: key, until: time.Now().Add(retryFor)}
+	d := delivery{sink: s, keyed: keyed, until: time.Now().Add(retryFor)}
 	var failed []error
 	for ids := s.outbox.ids(); len(ids) > 0 && ctx.Err() == nil && !d.over; {
 		var part []string
@@ -129,17 +102,17 @@ func (s *Sink) send(ctx context.Context) error {
 // delivery is one go at the outbox.
 type delivery struct {
 	sink  *Sink
-	key   string
-	tries int       // that failed and were followed by a wait
-	until time.Time // no wait lasts longer
-	over  bool      // there is no point in sending the other parts
+	keyed context.Context // with the address and the key
+	tries int             // that failed and were followed by a wait
+	until time.Time       // no wait lasts longer
+	over  bool            // there is no point in sending the other parts
 }
 
 // deliver sends one part, and takes it out of the outbox once it has been taken or never will be.
 func (d *delivery) deliver(ctx context.Context, part []string) error {
 	s := d.sink
 	for {
-		f := s.submit(ctx, d.key, part)
+		f := s.submit(d.keyed, part)
 		if f == nil {
 			s.outbox.remove(part)
 			return nil
@@ -163,8 +136,8 @@ func (d *delivery) deliver(ctx context.Context, part []string) error {
 			s.outbox.remove(part)
 			return f
 		case rekeyed:
-			if key, err := readKey(s.keyFile); err == nil && key != d.key {
-				d.key = key
+			if keyed, err := s.api.Context(ctx); err == nil && !datadogapi.SameKeys(keyed, d.keyed) {
+				d.keyed = keyed
 				continue
 			}
 			d.over = true
@@ -214,12 +187,8 @@ func (d *delivery) wait(ctx context.Context, f *failure) bool {
 }
 
 // submit makes one request.
-func (s *Sink) submit(ctx context.Context, key string, part []string) *failure {
-	for _, name := range []any{client.ContextServerIndex, client.ContextServerVariables} {
-		ctx = context.WithValue(ctx, name, s.server.Value(name))
-	}
-	ctx = context.WithValue(ctx, client.ContextAPIKeys, map[string]client.APIKey{"apiKeyAuth": {Key: key}})
-	answer, response, err := s.api.SubmitMetrics(ctx, datadogV1.MetricsPayload{Series: s.outbox.series(part)},
+func (s *Sink) submit(ctx context.Context, part []string) *failure {
+	answer, response, err := s.metrics.SubmitMetrics(ctx, datadogV1.MetricsPayload{Series: s.outbox.series(part)},
 		*datadogV1.NewSubmitMetricsOptionalParameters().WithContentEncoding(datadogV1.METRICCONTENTENCODING_GZIP))
 	if response != nil {
 		s.compareClocks(response.Header.Get("Date"))
@@ -228,73 +197,40 @@ func (s *Sink) submit(ctx context.Context, key string, part []string) *failure {
 		// A proxy in front may answer as the intake of version 2 does: accepted, with complaints.
 		if complaints, ok := answer.AdditionalProperties["errors"].([]any); ok && len(complaints) > 0 {
 			s.dropped("bad_request", min(len(complaints), len(part)))
-			return &failure{text: told(fmt.Sprint(complaints...), key), reason: "partial", fate: taken}
+			return &failure{err: datadogapi.Said(ctx, "series", "partial", fmt.Sprint(complaints...)), fate: taken}
 		}
 		return nil
 	}
-	var refused client.GenericOpenAPIError
-	if errors.As(err, &refused) && response != nil {
-		f := judge(response)
-		f.text = response.Status
-		if model, ok := refused.ErrorModel.(datadogV1.APIErrorResponse); ok && len(model.Errors) > 0 {
-			f.text += ": " + strings.Join(model.Errors, ", ")
-		} else if response.StatusCode < 300 {
-			f.text += ": not the answer of an intake"
-		}
-		f.text = told(f.text, key)
-		return f
-	}
 	if errors.Is(err, errTooLarge) {
-		return &failure{text: errTooLarge.Error(), reason: "limit", fate: halved}
+		return &failure{err: datadogapi.Failed("series", "limit", "%v", errTooLarge), fate: halved}
 	}
-	var failed *url.Error
-	if errors.As(err, &failed) {
-		err = failed.Err // the address is in the configuration; an error need not repeat it
+	fault := datadogapi.Fault(ctx, "series", response, err)
+	var e *datadogapi.Error
+	if errors.As(fault, &e) && e.Status > 0 {
+		return judge(e)
 	}
-	f := &failure{text: err.Error(), reason: reasonOf(err), fate: again, cause: err}
-	if strings.Contains(f.text, key) {
-		f.text, f.cause = told(f.text, key), nil
-	}
-	return f
+	return &failure{err: fault, fate: again}
 }
 
-// judge says what an answer other than yes means.
-func judge(response *http.Response) *failure {
-	switch code := response.StatusCode; {
+// judge says what becomes of a part after an answer other than yes.
+func judge(e *datadogapi.Error) *failure {
+	f := &failure{err: e, fate: held} // somebody else is at the address
+	switch code := e.Status; {
 	case code == http.StatusRequestEntityTooLarge:
-		return &failure{reason: "http_4xx", fate: halved}
+		f.fate = halved
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return &failure{reason: "http_4xx", fate: rekeyed}
-	case code == http.StatusRequestTimeout:
-		return &failure{reason: "http_4xx", fate: again}
+		f.fate = rekeyed
+	case code == http.StatusRequestTimeout, code >= 500:
+		f.fate = again
 	case code == http.StatusTooManyRequests:
-		f := &failure{reason: "http_4xx", fate: again}
-		if seconds, err := strconv.Atoi(response.Header.Get("X-Ratelimit-Reset")); err == nil && seconds > 0 {
+		f.fate = again
+		if seconds, err := strconv.Atoi(e.Header.Get("X-Ratelimit-Reset")); err == nil && seconds > 0 {
 			f.reset = time.Duration(min(seconds, 24*3600)) * time.Second
 		}
-		return f
-	case code >= 500:
-		return &failure{reason: "http_5xx", fate: again}
 	case code == http.StatusBadRequest, code == http.StatusUnprocessableEntity:
-		return &failure{reason: "http_4xx", fate: dropped}
-	case code >= 400:
-		return &failure{reason: "http_4xx", fate: held} // somebody else is at the address
-	case code >= 300:
-		return &failure{reason: "redirect", fate: held}
+		f.fate = dropped
 	}
-	return &failure{reason: "decode", fate: held}
-}
-
-// reasonOf is the word for an error of the network.
-func reasonOf(err error) string {
-	var network net.Error
-	switch {
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
-		return "timeout"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "refused"
-	}
-	return "other"
+	return f
 }
 
 // compareClocks says once when Datadog's clock is another: points are lost without a word when
@@ -313,35 +249,7 @@ func (s *Sink) compareClocks(date string) {
 	s.skewed = wrong
 }
 
-// told is somebody else's text, fit for an error: without the key, on one line, not too long.
-func told(text, key string) string {
-	text = strings.ReplaceAll(text, key, "<secret>")
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > excerpt {
-		text = strings.ToValidUTF8(text[:excerpt], "") + "…"
-	}
-	return text
-}
-
-// readKey reads the API key. It is a small file and a report is rare: reading it each time is the
-// surest way to notice a new one.
-func readKey(path string) (string, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("api key: %w", err)
-	}
-	key := strings.TrimSpace(string(data))
-	if key == "" {
-		return "", fmt.Errorf("api key: %s is empty", path)
-	}
-	if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", fmt.Errorf("api key: %s holds more than a key", path)
-	}
-	return key, nil
-}
-
-// bounded sends no request that is too large, and reads no more of an answer than an intake has to
-// say.
+// bounded sends no request that is too large.
 type bounded struct{ http.RoundTripper }
 
 func (b bounded) RoundTrip(request *http.Request) (*http.Response, error) {
@@ -349,12 +257,5 @@ func (b bounded) RoundTrip(request *http.Request) (*http.Response, error) {
 		request.Body.Close()
 		return nil, errTooLarge
 	}
-	response, err := b.RoundTripper.RoundTrip(request)
-	if err == nil {
-		response.Body = struct {
-			io.Reader
-			io.Closer
-		}{io.LimitReader(response.Body, answerLimit), response.Body}
-	}
-	return response, err
+	return b.RoundTripper.RoundTrip(request)
 }

@@ -3,6 +3,7 @@ package datadog
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/yoyu-sre/yoyu/slo"
@@ -661,4 +663,32 @@ func flat(samples ...slo.Sample) string {
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "\n") + fmt.Sprint("\n", covered)
+}
+
+// A clock that is not Datadog's makes spans end in the wrong place: it is said, once each time.
+func TestClocksThatDifferAreSaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := fake.New(fake.Options{Clock: time.Now})
+		var logged strings.Builder
+		s, err := New(Options{Name: "dd", Config: settings(t), Tick: time.Minute, Questions: []sources.Question{checkout}, Transport: f.Transport(), Logger: slog.New(slog.NewTextHandler(&logged, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now().Truncate(time.Minute)
+		for i, c := range []struct {
+			ahead time.Duration
+			said  int
+		}{{0, 0}, {-29 * time.Second, 0}, {-32 * time.Second, 1}, {time.Hour, 1}, {0, 1}, {time.Minute, 2}} {
+			f.ClearFaults()
+			f.Fault(fake.Fault{Do: fake.Skew(c.ahead)})
+			to := now.Add(time.Duration(i-10) * time.Minute)
+			collect(t, s, slo.Span{From: to.Add(-time.Minute), To: to})
+			if n := strings.Count(logged.String(), "clock differs from Datadog's"); n != c.said {
+				t.Errorf("%s ahead: said %d times, want %d:\n%s", c.ahead, n, c.said, logged.String())
+			}
+		}
+		if text := logged.String(); !strings.Contains(text, "from=dd by=32s") {
+			t.Errorf("logged\n%s", text)
+		}
+	})
 }

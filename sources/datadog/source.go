@@ -457,6 +457,9 @@ func (b *batch) read(answer datadogV1.MetricsQueryResponse, from, to int64) erro
 		}
 		return &refusal{datadogapi.Failed("query", "other", "Datadog says %s: %s", answer.GetStatus(), clip(said))}
 	}
+	if answer.Series == nil { // that there are none is said, as a list
+		return wrong("has no series")
+	}
 	values := make([]map[string]*track, len(b.queries)) // by query, then by all tags
 	for i := range values {
 		values[i] = map[string]*track{}

@@ -2,15 +2,13 @@ package kubernetes
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/yoyu-sre/yoyu/internal/rightsizing"
 	"github.com/yoyu-sre/yoyu/slo"
@@ -88,7 +86,7 @@ func newJoiner(found objects) *joiner {
 		}
 	}
 	for _, p := range found.pods {
-		if at, owned := j.top(p.Metadata); owned && p.Status.Phase != "Succeeded" && p.Status.Phase != "Failed" {
+		if at, owned := j.top(p.Metadata); owned && p.Phase != "Succeeded" && p.Phase != "Failed" {
 			j.pods[at] = append(j.pods[at], p)
 		}
 	}
@@ -152,6 +150,7 @@ func (j *joiner) workload(v *vpa, at address) (rightsizing.Workload, error) {
 		UpdateMode: cmp.Or(v.Spec.UpdatePolicy.UpdateMode, "Recreate"), // as VPA reads a mode left out
 		RolledOut:  j.rolled[at],
 		StatusAt:   v.written(),
+		Spec:       v.Spec.raw,
 	}
 	t := j.workloads[at]
 	pods := j.pods[at]
@@ -162,16 +161,18 @@ func (j *joiner) workload(v *vpa, at address) (rightsizing.Workload, error) {
 	if t != nil {
 		w.Replicas = t.replicas()
 		w.Labels, w.Managed = t.labels(), t.managed()
+		w.Chart, w.Release = t.chart()
 		if t.Kind == "CronJob" {
 			w.Pods = meanPods(j.jobs[at], t.parallelism())
 		}
 		spec := t.template().Spec
-		if w.Condition == "" && some(spec.Resources) {
+		if w.Condition == "" && spec.Resources.some() {
 			w.Condition = rightsizing.PodLevel
 		}
 		if err := describe(&w, spec); err != nil {
 			return w, fmt.Errorf("%s %s/%s: %w", at.kind, at.namespace, at.name, err)
 		}
+		values(w.Containers, t.Metadata.Annotations[valuesAnnotation])
 	} else if len(pods) > 0 {
 		// A kind that is not read, such as a Rollout: its pods show it, but not where to change it.
 		w.Replicas, w.Labels = len(pods), serviceLabels(pods[0].Metadata.Labels, nil)
@@ -292,6 +293,50 @@ func (w *workload) managed() string {
 	return ""
 }
 
+// chart is the Helm chart that the workload comes from, without its version, and the chart's release.
+func (w *workload) chart() (name, release string) {
+	l := w.Metadata.Labels
+	name = l["helm.sh/chart"]
+	if m := chartVersion.FindStringIndex(name); m != nil && m[0] > 0 {
+		name = name[:m[0]]
+	}
+	release = w.Metadata.Annotations[releaseAnnotation]
+	if name != "" && release == "" {
+		release = l["app.kubernetes.io/instance"]
+	}
+	return name, release
+}
+
+// chartVersion is the end of the label helm.sh/chart: name-1.2.3, where + is written as _.
+var chartVersion = regexp.MustCompile(`-v?[0-9]+\.[0-9]+\.[0-9]+([-+_.][-+_.0-9A-Za-z]*)?$`)
+
+// values notes where a chart's values hold the resources of containers, as an annotation says it: one
+// path, of the only container, or container=path for each.
+func values(containers []rightsizing.Container, annotation string) {
+	only := -1
+	for i := range containers {
+		if containers[i].Place == rightsizing.Main {
+			if only >= 0 {
+				only = len(containers) // not the only one
+				continue
+			}
+			only = i
+		}
+	}
+	for part := range strings.SplitSeq(annotation, ",") {
+		name, path, named := strings.Cut(strings.TrimSpace(part), "=")
+		i := only
+		if named {
+			i = slices.IndexFunc(containers, func(c rightsizing.Container) bool { return c.Name == name && c.Place == rightsizing.Main })
+		} else {
+			path = name
+		}
+		if i >= 0 && i < len(containers) && path != "" {
+			containers[i].Values = path
+		}
+	}
+}
+
 // meanPods is how many pods of a CronJob run on the mean: how long a job takes, for how long there
 // is from one to the next. Undefined before the second one has started.
 func meanPods(jobs []*workload, parallel int) slo.Value {
@@ -363,12 +408,6 @@ func (s *scaler) autoscaler() *rightsizing.Autoscaler {
 	return a
 }
 
-// some reports whether an object of resources says anything.
-func some(raw json.RawMessage) bool {
-	var r resources
-	return len(raw) > 0 && json.Unmarshal(raw, &r) == nil && len(r.Requests)+len(r.Limits) > 0
-}
-
 // describe adds the template's containers with what they ask for, native sidecars among them.
 func describe(w *rightsizing.Workload, spec podSpec) error {
 	for i := range spec.Containers {
@@ -396,17 +435,10 @@ func describe(w *rightsizing.Workload, spec podSpec) error {
 
 // read is what a container asks for.
 func (c *container) read() (rightsizing.Container, error) {
-	out := rightsizing.Container{Name: c.Name}
-	var r resources
-	if len(c.Resources) > 0 {
-		out.Raw = string(c.Resources)
-		if err := json.Unmarshal(c.Resources, &r); err != nil {
-			return out, fmt.Errorf("container %s: resources: %w", c.Name, err)
-		}
-	}
+	out := rightsizing.Container{Name: c.Name, Raw: c.Raw, Heap: c.heap}
 	err := errors.Join(
-		r.Requests.read("request", &out.CPU.Request, &out.Memory.Request),
-		r.Limits.read("limit", &out.CPU.Limit, &out.Memory.Limit),
+		c.asks.Requests.read("request", &out.CPU.Request, &out.Memory.Request),
+		c.asks.Limits.read("limit", &out.CPU.Limit, &out.Memory.Limit),
 	)
 	if err != nil {
 		return out, fmt.Errorf("container %s: %w", c.Name, err)
@@ -417,71 +449,43 @@ func (c *container) read() (rightsizing.Container, error) {
 	if !out.Memory.Request.Defined && out.Memory.Limit.Defined {
 		out.Memory.Request, out.Memory.Defaulted = out.Memory.Limit, true
 	}
-	var env []string
-	for _, e := range c.Env {
-		env = append(env, e.Name+"="+e.Value)
-	}
-	out.Heap = rightsizing.HeapOf(append(c.Command[:len(c.Command):len(c.Command)], c.Args...), env)
 	return out, nil
 }
 
-// show adds what a pod shows of its containers: what they really have, how they died, and which
-// others have put beside them.
+// show adds what a pod shows of its containers, and those that others have put beside them.
 func (p *pod) show(w *rightsizing.Workload) error {
-	for i := range p.Spec.Containers {
-		spec := &p.Spec.Containers[i]
-		has, err := spec.read()
-		if err != nil {
-			return err
-		}
-		k := slices.IndexFunc(w.Containers, func(c rightsizing.Container) bool { return c.Name == spec.Name && c.Place != rightsizing.Sidecar })
+	for i := range p.Containers {
+		one := &p.Containers[i]
+		k := slices.IndexFunc(w.Containers, func(c rightsizing.Container) bool { return c.Name == one.Name && c.Place != rightsizing.Sidecar })
 		if k < 0 {
-			has.Place, has.Raw = rightsizing.Injected, ""
+			has, err := one.read()
+			if err != nil {
+				return err
+			}
+			has.Place = rightsizing.Injected
 			w.Containers = append(w.Containers, has)
 			k = len(w.Containers) - 1
 		}
 		c := &w.Containers[k]
-		raw := spec.Resources
-		for _, s := range p.Status.Containers {
-			if s.Name != spec.Name {
-				continue
-			}
-			if some(s.Resources) {
-				raw = s.Resources
-			}
-			for _, state := range []containerState{s.State, s.Last} {
-				if t := state.Terminated; t != nil && t.Reason == "OOMKilled" && t.Finished.After(c.OOMKilled) {
-					c.OOMKilled = t.Finished
-				}
-			}
+		if one.killed.After(c.OOMKilled) {
+			c.OOMKilled = one.killed
 		}
-		if before := p.Metadata.Annotations[boostAnnotation+spec.Name]; before != "" {
-			c.Boosted, raw = true, json.RawMessage(before)
+		c.Boosted = c.Boosted || one.boosted
+		if err := one.has.Requests.fault; err != nil {
+			return fmt.Errorf("container %s: request %w", one.Name, err)
 		}
-		var r resources
-		if len(raw) > 0 {
-			if err := json.Unmarshal(raw, &r); err != nil {
-				return fmt.Errorf("container %s: resources: %w", spec.Name, err)
-			}
-		}
-		var cpu, memory slo.Value
-		if err := r.Requests.read("request", &cpu, &memory); err != nil {
-			return fmt.Errorf("container %s: %w", spec.Name, err)
-		}
-		runs(&c.CPU, cpu)
-		runs(&c.Memory, memory)
-		for _, condition := range p.Status.Conditions {
-			if condition.Type == "PodResizePending" && condition.Status == "True" && c.Resize != "Infeasible" {
-				c.Resize = condition.Reason
-			}
+		runsOn(&c.CPU, one.has.Requests.cpu)
+		runsOn(&c.Memory, one.has.Requests.memory)
+		if p.Resize != "" && c.Resize != "Infeasible" {
+			c.Resize = p.Resize
 		}
 	}
 	return nil
 }
 
-// runs notes what a running pod asks for. Where the template asks for nothing, that is what a
+// runsOn notes what a running pod asks for. Where the template asks for nothing, that is what a
 // LimitRange gave it.
-func runs(r *rightsizing.Resource, request slo.Value) {
+func runsOn(r *rightsizing.Resource, request slo.Value) {
 	if !request.Defined {
 		return
 	}
@@ -509,6 +513,7 @@ func (v *vpa) policies(containers []rightsizing.Container) error {
 		}
 		p := &all[k]
 		c.Excluded = p.Mode == "Off"
+		c.KeepsLimit = p.Values == "RequestsOnly"
 		c.Boosted = c.Boosted || len(p.StartupBoost) > 0
 		if p.Controlled != nil {
 			c.CPU.Uncontrolled = !slices.Contains(*p.Controlled, "cpu")
@@ -555,64 +560,27 @@ func (j *joiner) remember(w *rightsizing.Workload) error {
 		if kept == nil || kept.Status.Updated.IsZero() {
 			continue
 		}
-		cpu, err := kept.Status.CPU.read()
-		memory, also := kept.Status.Memory.read()
-		if err := errors.Join(err, also); err != nil {
+		if err := errors.Join(kept.Status.CPU.fault, kept.Status.Memory.fault); err != nil {
 			return fmt.Errorf("checkpoint %s: %w", kept.Metadata.Name, err)
 		}
 		c.Checkpoint = &rightsizing.Checkpoint{
 			Updated: kept.Status.Updated, First: kept.Status.First, Last: kept.Status.Last,
-			Samples: kept.Status.Samples, CPU: cpu, Memory: memory,
+			Samples: kept.Status.Samples, CPU: kept.Status.CPU.buckets, Memory: kept.Status.Memory.buckets,
 		}
 	}
 	return nil
-}
-
-// read is the histogram in the order of its buckets.
-func (h histogram) read() (rightsizing.Histogram, error) {
-	if len(h.Weights) == 0 {
-		return nil, nil
-	}
-	out := make(rightsizing.Histogram, 0, len(h.Weights))
-	for index, weight := range h.Weights {
-		n, err := strconv.Atoi(index)
-		if err != nil || n < 0 || weight < 0 {
-			return nil, fmt.Errorf("bucket %q of weight %v", index, weight)
-		}
-		out = append(out, rightsizing.Bucket{Index: n, Weight: weight})
-	}
-	slices.SortFunc(out, func(a, b rightsizing.Bucket) int { return cmp.Compare(a.Index, b.Index) })
-	return out, nil
 }
 
 // read sets the amounts that are there, in cores and bytes, and leaves the others undefined.
-func (a amounts) read(what string, cpu, memory *slo.Value) error {
-	for _, one := range []struct {
-		name string
-		into *slo.Value
-	}{{"cpu", cpu}, {"memory", memory}} {
-		text := strings.Trim(string(a[one.name]), `"`)
-		if text == "" || text == "null" {
-			continue
-		}
-		v, err := amount(text)
-		if err != nil {
-			return fmt.Errorf("%s %s %q: %w", what, one.name, text, err)
-		}
-		*one.into = slo.Defined(v)
+func (a *amounts) read(what string, cpu, memory *slo.Value) error {
+	if a.fault != nil {
+		return fmt.Errorf("%s %w", what, a.fault)
+	}
+	if a.cpu.Defined {
+		*cpu = a.cpu
+	}
+	if a.memory.Defined {
+		*memory = a.memory
 	}
 	return nil
-}
-
-// amount reads a quantity ("379m", "125Mi", "97656250000Ki", "1.50Ki", 0.5) as the nearest
-// float64. It goes through decimal text: 379 × 0.001 would be off by a bit.
-func amount(text string) (float64, error) {
-	q, err := resource.ParseQuantity(text)
-	if err != nil {
-		return 0, errors.New("not a quantity")
-	}
-	if q.Sign() < 0 {
-		return 0, errors.New("negative")
-	}
-	return strconv.ParseFloat(q.AsDec().String(), 64)
 }

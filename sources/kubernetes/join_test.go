@@ -1,6 +1,7 @@
 package kubernetes
 
 import (
+	"encoding/json"
 	"reflect"
 	"testing"
 	"time"
@@ -27,8 +28,10 @@ func TestAround(t *testing.T) {
 	}
 	api := rightsizing.Workload{
 		Namespace: "shop", Kind: "Deployment", Name: "api", VPA: "api", UpdateMode: "Recreate", Replicas: 2,
-		Labels:    map[string]string{"app.kubernetes.io/name": "api", "tags.datadoghq.com/service": "checkout"},
-		Managed:   "Helm",
+		Labels:  map[string]string{"app.kubernetes.io/name": "api", "tags.datadoghq.com/service": "checkout"},
+		Managed: "Helm",
+		Chart:   "shop-api", Release: "shop",
+		Spec:      `{"resourcePolicy":{"containerPolicies":[{"containerName":"*","controlledResources":["memory"],"minAllowed":{"cpu":"10m"}},{"containerName":"app","controlledValues":"RequestsOnly","maxAllowed":{"cpu":2,"memory":"1.50Gi"}},{"containerName":"off","mode":"Off"}]},"targetRef":{"apiVersion":"apps/v1beta1","kind":"Deployment","name":"api"}}`,
 		Condition: rightsizing.Outdated,
 		RolledOut: at("2026-11-10T00:00:00Z"),
 		Autoscaler: &rightsizing.Autoscaler{Name: "api", Min: 2, Max: 9, CPU: is(0.7),
@@ -40,7 +43,7 @@ func TestAround(t *testing.T) {
 				CPU: rightsizing.Resource{Request: is(0.5), Running: is(0.7), MaxAllowed: is(2), Target: is(0.5), Lower: is(0.1)},
 				Memory: rightsizing.Resource{Request: is(1024 * mebi), Limit: is(1024 * mebi), Running: is(1024 * mebi),
 					MaxAllowed: is(1536 * mebi), Target: is(262144000)},
-				OOMKilled: at("2026-11-25T10:00:00Z"), Boosted: true, Resize: "Infeasible",
+				OOMKilled: at("2026-11-25T10:00:00Z"), Boosted: true, Resize: "Infeasible", KeepsLimit: true, Values: "api.resources",
 				Heap: rightsizing.Heap{Fixed: is(512 * mebi), Flag: "-Xmx"},
 				Checkpoint: &rightsizing.Checkpoint{
 					Updated: at("2026-11-26T11:59:00Z"), First: at("2026-11-16T12:00:00Z"), Last: at("2026-11-26T11:58:00Z"),
@@ -48,7 +51,7 @@ func TestAround(t *testing.T) {
 				},
 			},
 			{
-				Name: "bare", Index: 1, Resize: "Infeasible",
+				Name: "bare", Index: 1, Resize: "Infeasible", Values: "api.bare",
 				CPU: rightsizing.Resource{Request: is(0.1), Running: is(0.1), Defaulted: true, Uncontrolled: true, MinAllowed: is(0.01)},
 			},
 			{
@@ -70,12 +73,14 @@ func TestAround(t *testing.T) {
 		{
 			Namespace: "shop", Kind: "CronJob", Name: "nightly", VPA: "nightly", UpdateMode: "Recreate",
 			Condition:  rightsizing.NoPods,
+			Spec:       `{"targetRef":{"apiVersion":"batch/v1","kind":"CronJob","name":"nightly"}}`,
 			Pods:       is(3 * 2.0 / 24), // three pods for two hours on the mean, once a day
 			Containers: []rightsizing.Container{{Name: "job", CPU: rightsizing.Resource{Request: is(1)}, Raw: `{"requests":{"cpu":1}}`}},
 		},
 		api,
 		{
 			Namespace: "shop", Kind: "Rollout", Name: "canary", VPA: "canary", UpdateMode: "Recreate", Replicas: 2,
+			Spec:   `{"targetRef":{"apiVersion":"argoproj.io/v1alpha1","kind":"Rollout","name":"canary"}}`,
 			Labels: map[string]string{"app.kubernetes.io/name": "canary"}, RolledOut: at("2026-11-02T00:00:00Z"),
 			Containers: []rightsizing.Container{{
 				Name: "app", Place: rightsizing.Injected, CPU: rightsizing.Resource{Request: is(2), Running: is(2), Target: is(1)},
@@ -84,10 +89,12 @@ func TestAround(t *testing.T) {
 		{
 			Namespace: "shop", Kind: "Rollout", Name: "lost", VPA: "lost", UpdateMode: "Recreate",
 			Condition: rightsizing.Unsupported, Message: "Cannot read targetRef",
+			Spec: `{"targetRef":{"kind":"Rollout","name":"lost"}}`,
 		},
 		{
 			Namespace: "shop", Kind: "StatefulSet", Name: "whole", VPA: "whole", UpdateMode: "Recreate", Replicas: 1,
 			Condition: rightsizing.PodLevel, Managed: "Argo CD", RolledOut: at("2026-11-01T00:00:00Z"),
+			Spec:       `{"targetRef":{"kind":"StatefulSet","name":"whole"}}`,
 			Containers: []rightsizing.Container{{Name: "app"}},
 		},
 	})
@@ -130,7 +137,10 @@ func TestRecordedSurroundings(t *testing.T) {
 }
 
 func TestBrokenCheckpoint(t *testing.T) {
-	if _, err := (histogram{map[string]float64{"first": 1}}).read(); err == nil {
-		t.Error("a bucket without a number is read")
+	for _, weights := range []string{`{"first": 1}`, `{"-1": 1}`, `{"3": -1}`} {
+		var h histogram
+		if err := json.Unmarshal([]byte(`{"bucketWeights":`+weights+`}`), &h); err != nil || h.fault == nil || h.buckets != nil {
+			t.Errorf("%s: %v, read as %v, fault %v", weights, err, h.buckets, h.fault)
+		}
 	}
 }

@@ -9,13 +9,17 @@ type kind struct {
 	version  string
 	resource string // as addresses say it
 	needed   bool   // a cluster without it is no cluster
-	decode   func(raw []byte) (any, error)
+	decode   func(raw []byte) (read, error)
 }
+
+// read is an object that has been read.
+type read interface{ about() *metadata }
 
 // vpas are asked for first: a cluster without any is asked no more.
 var vpas = kind{"VerticalPodAutoscaler", "autoscaling.k8s.io", "v1", "verticalpodautoscalers", false, into[vpa]}
 
-// kinds are all that is read. What RBAC has to allow is exactly get, list and watch on these.
+// kinds are all that is read. What RBAC has to allow is exactly list and watch on these
+// (deploy/kubernetes/base/clusterrole.yaml).
 var kinds = []kind{
 	vpas,
 	{"VerticalPodAutoscalerCheckpoint", "autoscaling.k8s.io", "v1", "verticalpodautoscalercheckpoints", false, into[checkpoint]},
@@ -31,19 +35,22 @@ var kinds = []kind{
 	{"HorizontalPodAutoscaler", "autoscaling", "v2", "horizontalpodautoscalers", false, into[scaler]},
 }
 
-func into[T any](raw []byte) (any, error) {
-	var one T
-	err := json.Unmarshal(raw, &one)
-	return &one, err
+func into[T any, P interface {
+	*T
+	read
+}](raw []byte) (read, error) {
+	one := P(new(T))
+	err := json.Unmarshal(raw, one)
+	return one, err
 }
 
 // intoWorkload decodes a workload; items of a list do not say what they are.
-func intoWorkload(name string) func([]byte) (any, error) {
-	return func(raw []byte) (any, error) {
-		var w workload
-		err := json.Unmarshal(raw, &w)
+func intoWorkload(name string) func([]byte) (read, error) {
+	return func(raw []byte) (read, error) {
+		w := &workload{}
+		err := json.Unmarshal(raw, w)
 		w.Kind = name
-		return &w, err
+		return w, err
 	}
 }
 

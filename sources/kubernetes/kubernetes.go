@@ -124,7 +124,7 @@ func (s *Source) Name() string { return s.name }
 // by name.
 func (s *Source) Collect(ctx context.Context, _ slo.Span, _ ...string) ([]rightsizing.Workload, error) {
 	if s.objects != "" {
-		found, err := read(s.objects)
+		found, err := readFile(s.objects)
 		if err != nil {
 			return nil, err
 		}
@@ -215,11 +215,12 @@ func (s *Source) noVPAs(so bool) {
 	}
 }
 
-// Run follows the cluster until ctx ends: everything is listed once, and then changes as it changes
-// there. Meanwhile Collect asks nobody. Without Run, Collect lists everything each time.
-func (s *Source) Run(ctx context.Context) error {
+// Follow follows the cluster until ctx ends: everything is listed once, and then changes as it
+// changes there. Meanwhile Collect asks nobody. Without Follow, Collect lists everything each time.
+// The function that it returns waits for the end.
+func (s *Source) Follow(ctx context.Context) (wait func()) {
 	if s.api == nil {
-		return nil
+		return func() {}
 	}
 	var mirrors []*mirror
 	for _, k := range kinds {
@@ -228,12 +229,19 @@ func (s *Source) Run(ctx context.Context) error {
 		}
 	}
 	s.mirrors.Store(&mirrors)
-	defer s.mirrors.Store(nil)
 	var running sync.WaitGroup
 	for _, m := range mirrors {
 		running.Go(func() { m.follow(ctx) })
 	}
-	running.Wait()
+	return func() {
+		running.Wait()
+		s.mirrors.Store(nil)
+	}
+}
+
+// Run is Follow for those who wait anyway.
+func (s *Source) Run(ctx context.Context) error {
+	s.Follow(ctx)()
 	return ctx.Err()
 }
 

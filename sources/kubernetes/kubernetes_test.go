@@ -401,6 +401,7 @@ func TestObjects(t *testing.T) {
 	}
 	const gibi = 1 << 30
 	db := rightsizing.Workload{Namespace: "shop", Kind: "StatefulSet", Name: "db", VPA: "zz-older", UpdateMode: "Initial", Replicas: 1,
+		Spec:   `{"targetRef":{"apiVersion":"apps/v1","kind":"StatefulSet","name":"db"},"updatePolicy":{"updateMode":"Initial"}}`,
 		Rivals: []string{"younger"},
 		Containers: []rightsizing.Container{{Name: "postgres",
 			Raw:    `{"limits":{"cpu":2.5,"ephemeral-storage":"1Gi","memory":4294967296},"requests":{"cpu":2,"memory":"4Gi"}}`,
@@ -408,10 +409,13 @@ func TestObjects(t *testing.T) {
 			Memory: rightsizing.Resource{Request: is(4 * gibi), Limit: is(4 * gibi)}}}}
 	second := db
 	second.VPA, second.UpdateMode, second.Rivals = "younger", "InPlaceOrRecreate", nil
+	second.Spec = strings.Replace(db.Spec, "Initial", "InPlaceOrRecreate", 1)
 	all := []rightsizing.Workload{
 		{Namespace: "default", Kind: "DaemonSet", Name: "agent", VPA: "agent-vpa", UpdateMode: "Recreate", Replicas: 7,
+			Spec:       `{"targetRef":{"apiVersion":"apps/v1","kind":"DaemonSet","name":"agent"}}`,
 			Containers: []rightsizing.Container{{Name: "agent", Memory: rightsizing.Resource{Target: is(1536)}}}},
-		{Namespace: "shop", Kind: "CronJob", Name: "nightly", VPA: "batch", UpdateMode: "Recreate", Condition: rightsizing.Missing},
+		{Namespace: "shop", Kind: "CronJob", Name: "nightly", VPA: "batch", UpdateMode: "Recreate", Condition: rightsizing.Missing,
+			Spec: `{"targetRef":{"apiVersion":"batch/v1","kind":"CronJob","name":"nightly"}}`},
 		db, second, // the older VPA first: it is the one the cluster obeys
 	}
 	equal(t, collect(t, s), all)

@@ -3,15 +3,22 @@ package kubernetes
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/yoyu-sre/yoyu/internal/rightsizing"
+	"github.com/yoyu-sre/yoyu/slo"
 )
 
 // objects are what was read of a cluster, not yet joined.
@@ -30,6 +37,7 @@ type (
 	metadata struct {
 		Namespace   string            `json:"namespace"`
 		Name        string            `json:"name"`
+		Version     string            `json:"resourceVersion"`
 		Generation  int64             `json:"generation"`
 		Created     time.Time         `json:"creationTimestamp"`
 		Labels      map[string]string `json:"labels"`
@@ -47,26 +55,32 @@ type (
 	// vpa is a VerticalPodAutoscaler of autoscaling.k8s.io/v1.
 	vpa struct {
 		Metadata metadata `json:"metadata"`
-		Spec     struct {
-			TargetRef *struct {
-				Kind string `json:"kind"`
-				Name string `json:"name"`
-			} `json:"targetRef"` // nil on objects older than v1
-			UpdatePolicy struct {
-				UpdateMode string `json:"updateMode"`
-			} `json:"updatePolicy"`
-			ResourcePolicy struct {
-				Containers []policy `json:"containerPolicies"`
-			} `json:"resourcePolicy"`
-			StartupBoost json.RawMessage `json:"startupBoost"`
-		} `json:"spec"`
-		Status struct {
+		Spec     vpaSpec  `json:"spec"`
+		Status   struct {
 			Recommendation struct {
 				Containers []recommendation `json:"containerRecommendations"`
 			} `json:"recommendation"`
 			Conditions []condition `json:"conditions"`
 			Observed   *int64      `json:"observedGeneration"` // nil before VPA 1.8
 		} `json:"status"`
+	}
+	vpaSpec struct {
+		plainSpec
+		raw string // as it is written; "" of a VPA that does not apply it
+	}
+	plainSpec struct {
+		TargetRef *struct {
+			Version string `json:"apiVersion"`
+			Kind    string `json:"kind"`
+			Name    string `json:"name"`
+		} `json:"targetRef"` // nil on objects older than v1
+		UpdatePolicy struct {
+			UpdateMode string `json:"updateMode"`
+		} `json:"updatePolicy"`
+		ResourcePolicy struct {
+			Containers []policy `json:"containerPolicies"`
+		} `json:"resourcePolicy"`
+		StartupBoost json.RawMessage `json:"startupBoost"`
 	}
 	// policy is what a VPA may do with one container, or with all others for "*".
 	policy struct {
@@ -75,6 +89,7 @@ type (
 		MinAllowed   amounts         `json:"minAllowed"`
 		MaxAllowed   amounts         `json:"maxAllowed"`
 		Controlled   *[]string       `json:"controlledResources"` // nil: both
+		Values       string          `json:"controlledValues"`    // RequestsOnly; "" is RequestsAndLimits
 		StartupBoost json.RawMessage `json:"startupBoost"`
 	}
 	recommendation struct {
@@ -106,8 +121,10 @@ type (
 			Memory  histogram `json:"memoryHistogram"`
 		} `json:"status"`
 	}
+	// histogram is the weights in the order of their buckets.
 	histogram struct {
-		Weights map[string]float64 `json:"bucketWeights"` // by index
+		buckets rightsizing.Histogram
+		fault   error // why they cannot be read
 	}
 	// workload is anything with a template of pods.
 	workload struct {
@@ -135,47 +152,46 @@ type (
 		Spec     podSpec  `json:"spec"`
 	}
 	podSpec struct {
-		Containers []container     `json:"containers"`
-		Init       []container     `json:"initContainers"`
-		Resources  json.RawMessage `json:"resources"` // of the pod as a whole
+		Containers []container `json:"containers"`
+		Init       []container `json:"initContainers"`
+		Resources  resources   `json:"resources"` // of the pod as a whole
 	}
 	container struct {
-		Name      string          `json:"name"`
-		Resources json.RawMessage `json:"resources"`
-		Restart   string          `json:"restartPolicy"` // Always: an init container that goes on running
-		Command   []string        `json:"command"`
-		Args      []string        `json:"args"`
-		Env       []struct {
-			Name  string `json:"name"`
-			Value string `json:"value"`
-		} `json:"env"`
+		Name    string
+		Raw     string // its resources as they are written; "" is none
+		Restart string // Always: an init container that goes on running
+		asks    resources
+		heap    rightsizing.Heap
 	}
 	// resources are what a container asks for.
 	resources struct {
 		Requests amounts `json:"requests"`
 		Limits   amounts `json:"limits"`
 	}
-	// amounts are quantities by resource, still as text: a broken one is reported with the object
-	// it belongs to.
-	amounts map[string]json.RawMessage
+	// amounts are those of the two resources that are read. A broken one is reported with the object
+	// it belongs to, and only when that is of use: so it is kept.
+	amounts struct {
+		cpu, memory slo.Value
+		any         bool // there is an amount of something
+		fault       error
+	}
 	// revision is a ControllerRevision: one version of a StatefulSet's or DaemonSet's template.
 	revision struct {
 		Metadata metadata `json:"metadata"`
 		Revision int64    `json:"revision"`
 	}
 	pod struct {
-		Metadata metadata `json:"metadata"`
-		Spec     podSpec  `json:"spec"`
-		Status   struct {
-			Phase      string      `json:"phase"`
-			Conditions []condition `json:"conditions"`
-			Containers []struct {
-				Name      string          `json:"name"`
-				State     containerState  `json:"state"`
-				Last      containerState  `json:"lastState"`
-				Resources json.RawMessage `json:"resources"` // what it really has, while it is resized in place
-			} `json:"containerStatuses"`
-		} `json:"status"`
+		Metadata   metadata
+		Phase      string
+		Resize     string // of a resize in place that waits: Deferred, Infeasible
+		Containers []runs
+	}
+	// runs is one container of a pod.
+	runs struct {
+		container
+		has     resources // what it really has
+		boosted bool      // it has more for a while, and asks what it asked for before
+		killed  time.Time // its last OOM kill that is known of
 	}
 	containerState struct {
 		Terminated *struct {
@@ -209,18 +225,38 @@ type (
 	}
 )
 
+func (o *vpa) about() *metadata        { return &o.Metadata }
+func (o *checkpoint) about() *metadata { return &o.Metadata }
+func (o *workload) about() *metadata   { return &o.Metadata }
+func (o *revision) about() *metadata   { return &o.Metadata }
+func (o *pod) about() *metadata        { return &o.Metadata }
+func (o *scaler) about() *metadata     { return &o.Metadata }
+
 // kept are the annotations that are read; all others are dropped as soon as they are decoded, as
 // kubectl keeps whole objects in one.
 func kept(name string) bool {
-	return name == revisionAnnotation || name == argoAnnotation || strings.HasPrefix(name, boostAnnotation)
+	return name == revisionAnnotation || name == argoAnnotation || name == releaseAnnotation || name == valuesAnnotation || strings.HasPrefix(name, boostAnnotation)
 }
 
 // The annotations that are read.
 const (
 	revisionAnnotation = "deployment.kubernetes.io/revision"
 	argoAnnotation     = "argocd.argoproj.io/tracking-id"
+	releaseAnnotation  = "meta.helm.sh/release-name"
+	valuesAnnotation   = "yoyu/helm-values"    // where the chart's values hold the resources: "api.resources", or "app=api.resources,proxy=api.proxy"
 	boostAnnotation    = "vpaCpuStartupBoost/" // and the container's name: what it asked for before
 )
+
+// UnmarshalJSON reads a VPA's spec, and keeps it as it is written where the VPA applies it.
+func (s *vpaSpec) UnmarshalJSON(text []byte) error {
+	if err := json.Unmarshal(text, &s.plainSpec); err != nil || s.UpdatePolicy.UpdateMode == "Off" {
+		return err
+	}
+	var compact bytes.Buffer
+	err := json.Compact(&compact, text)
+	s.raw = compact.String()
+	return err
+}
 
 // UnmarshalJSON keeps what is read of an object's metadata.
 func (m *metadata) UnmarshalJSON(text []byte) error {
@@ -250,6 +286,155 @@ func (m *metadata) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
+// UnmarshalJSON reads what a container asks for once, and not at every turn.
+func (c *container) UnmarshalJSON(text []byte) error {
+	var all struct {
+		Name      string          `json:"name"`
+		Resources json.RawMessage `json:"resources"`
+		Restart   string          `json:"restartPolicy"`
+		Command   []string        `json:"command"`
+		Args      []string        `json:"args"`
+		Env       []struct {
+			Name  string `json:"name"`
+			Value string `json:"value"`
+		} `json:"env"`
+	}
+	if err := json.Unmarshal(text, &all); err != nil {
+		return err
+	}
+	*c = container{Name: all.Name, Raw: string(all.Resources), Restart: all.Restart}
+	if len(all.Resources) > 0 {
+		if err := json.Unmarshal(all.Resources, &c.asks); err != nil {
+			return fmt.Errorf("container %s: resources: %w", c.Name, err)
+		}
+	}
+	var env []string
+	for _, e := range all.Env {
+		env = append(env, e.Name+"="+e.Value)
+	}
+	c.heap = rightsizing.HeapOf(append(all.Command, all.Args...), env)
+	return nil
+}
+
+// UnmarshalJSON reads what a pod shows of its containers: what they really have, and how they died.
+func (p *pod) UnmarshalJSON(text []byte) error {
+	var all struct {
+		Metadata metadata `json:"metadata"`
+		Spec     podSpec  `json:"spec"`
+		Status   struct {
+			Phase      string      `json:"phase"`
+			Conditions []condition `json:"conditions"`
+			Containers []struct {
+				Name      string         `json:"name"`
+				State     containerState `json:"state"`
+				Last      containerState `json:"lastState"`
+				Resources resources      `json:"resources"` // while it is resized in place
+			} `json:"containerStatuses"`
+		} `json:"status"`
+	}
+	if err := json.Unmarshal(text, &all); err != nil {
+		return err
+	}
+	*p = pod{Metadata: all.Metadata, Phase: all.Status.Phase}
+	for _, c := range all.Status.Conditions {
+		if c.Type == "PodResizePending" && c.Status == "True" {
+			p.Resize = c.Reason
+		}
+	}
+	for _, c := range all.Spec.Containers {
+		one := runs{container: c, has: c.asks}
+		one.Raw = ""
+		for _, s := range all.Status.Containers {
+			if s.Name != c.Name {
+				continue
+			}
+			if s.Resources.some() {
+				one.has = s.Resources
+			}
+			for _, state := range []containerState{s.State, s.Last} {
+				if t := state.Terminated; t != nil && t.Reason == "OOMKilled" && t.Finished.After(one.killed) {
+					one.killed = t.Finished
+				}
+			}
+		}
+		if before := p.Metadata.Annotations[boostAnnotation+c.Name]; before != "" {
+			one.boosted, one.has = true, resources{}
+			if err := json.Unmarshal([]byte(before), &one.has); err != nil {
+				return fmt.Errorf("container %s: annotation %s%s: %w", c.Name, boostAnnotation, c.Name, err)
+			}
+		}
+		p.Containers = append(p.Containers, one)
+	}
+	p.Metadata.Annotations = nil
+	return nil
+}
+
+// some reports whether they say anything.
+func (r *resources) some() bool { return r.Requests.any || r.Limits.any }
+
+// UnmarshalJSON reads amounts by resource.
+func (a *amounts) UnmarshalJSON(text []byte) error {
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(text, &all); err != nil {
+		return err
+	}
+	*a = amounts{any: len(all) > 0}
+	for _, one := range []struct {
+		name string
+		into *slo.Value
+	}{{"cpu", &a.cpu}, {"memory", &a.memory}} {
+		text := strings.Trim(string(all[one.name]), `"`)
+		if text == "" || text == "null" {
+			continue
+		}
+		v, err := amount(text)
+		if err != nil {
+			a.fault = errors.Join(a.fault, fmt.Errorf("%s %q: %w", one.name, text, err))
+			continue
+		}
+		*one.into = slo.Defined(v)
+	}
+	return nil
+}
+
+// amount reads a quantity ("379m", "125Mi", "97656250000Ki", "1.50Ki", 0.5) as the nearest
+// float64. It goes through decimal text: 379 × 0.001 would be off by a bit.
+func amount(text string) (float64, error) {
+	q, err := resource.ParseQuantity(text)
+	if err != nil {
+		return 0, errors.New("not a quantity")
+	}
+	if q.Sign() < 0 {
+		return 0, errors.New("negative")
+	}
+	return strconv.ParseFloat(q.AsDec().String(), 64)
+}
+
+// UnmarshalJSON reads the weights of a checkpoint.
+func (h *histogram) UnmarshalJSON(text []byte) error {
+	var all struct {
+		Weights map[string]float64 `json:"bucketWeights"` // by index
+	}
+	if err := json.Unmarshal(text, &all); err != nil {
+		return err
+	}
+	*h = histogram{}
+	if len(all.Weights) == 0 {
+		return nil
+	}
+	h.buckets = make(rightsizing.Histogram, 0, len(all.Weights))
+	for index, weight := range all.Weights {
+		n, err := strconv.Atoi(index)
+		if err != nil || n < 0 || weight < 0 {
+			*h = histogram{fault: fmt.Errorf("bucket %q of weight %v", index, weight)}
+			return nil
+		}
+		h.buckets = append(h.buckets, rightsizing.Bucket{Index: n, Weight: weight})
+	}
+	slices.SortFunc(h.buckets, func(a, b rightsizing.Bucket) int { return cmp.Compare(a.Index, b.Index) })
+	return nil
+}
+
 // object is enough of any object to tell what it is.
 type object struct {
 	APIVersion string            `json:"apiVersion"`
@@ -257,9 +442,9 @@ type object struct {
 	Items      []json.RawMessage `json:"items"`
 }
 
-// read reads a file of objects: YAML documents, JSON, or lists of either, also as an API server
+// readFile reads a file of objects: YAML documents, JSON, or lists of either, also as an API server
 // answers them. Objects of other kinds are passed over.
-func read(path string) (objects, error) {
+func readFile(path string) (objects, error) {
 	var found objects
 	file, err := os.Open(path)
 	if err != nil {
@@ -322,7 +507,7 @@ func (o *objects) add(raw json.RawMessage, outer object) error {
 }
 
 // put takes a decoded object.
-func (o *objects) put(one any) {
+func (o *objects) put(one read) {
 	switch one := one.(type) {
 	case *vpa:
 		o.vpas = append(o.vpas, one)

@@ -24,6 +24,7 @@ import (
 type server struct {
 	base   *url.URL
 	client *http.Client
+	turn   chan struct{} // holds a token while a page is decoded
 }
 
 // The size of a page, and of the largest answer that is read: a page of 500 objects with long
@@ -54,7 +55,7 @@ func dial(kubeconfig, context string, client *http.Client) (*server, error) {
 		}
 		client.Transport = redact.Answers(client.Transport)
 	}
-	return &server{base: base, client: client}, nil
+	return &server{base: base, client: client, turn: make(chan struct{}, 1)}, nil
 }
 
 // page is a list answer.
@@ -68,19 +69,21 @@ type page struct {
 
 // list yields all objects of a kind in a namespace, or in all of them for "", page by page. It
 // returns the version of the list, from which on a watch goes on.
+//
+// Pages are decoded one at a time, whoever asked for them: when everything has to be listed anew,
+// that takes one core, and others of the process go on with theirs.
 func (s *server) list(ctx context.Context, k kind, namespace string, yield func(raw json.RawMessage) error) (version string, err error) {
 	address := s.base.JoinPath(k.path(namespace)...)
 	query := url.Values{"limit": {pageSize}}
 	for {
 		address.RawQuery = query.Encode()
-		var p page
-		if err := s.ask(ctx, address.String(), k, &p); err != nil {
+		body, err := s.ask(ctx, address.String(), k)
+		if err != nil {
 			return "", err
 		}
-		for _, raw := range p.Items {
-			if err := yield(raw); err != nil {
-				return "", err
-			}
+		p, err := s.decode(ctx, body, yield)
+		if err != nil {
+			return "", err
 		}
 		version = p.Metadata.Version
 		if p.Metadata.Continue == "" {
@@ -91,6 +94,25 @@ func (s *server) list(ctx context.Context, k kind, namespace string, yield func(
 		}
 		query.Set("continue", p.Metadata.Continue)
 	}
+}
+
+// decode reads a page when it is its turn.
+func (s *server) decode(ctx context.Context, body []byte, yield func(raw json.RawMessage) error) (p page, err error) {
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return p, ctx.Err()
+	}
+	if err := json.Unmarshal(body, &p); err != nil {
+		return p, fmt.Errorf("answer: %w", err)
+	}
+	for _, raw := range p.Items {
+		if err := yield(raw); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
 }
 
 // watch opens a stream of changes since a version of a list. The server ends it after some minutes.
@@ -124,32 +146,28 @@ func (s *server) watch(ctx context.Context, k kind, namespace string, o metav1.L
 	return nil, refusal(resp.StatusCode, body, k, "watch")
 }
 
-// ask reads one answer into a value.
-func (s *server) ask(ctx context.Context, address string, k kind, into any) error {
+// ask gets one answer.
+func (s *server) ask(ctx context.Context, address string, k kind) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	req.Header.Set("Accept", "application/json")
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	if err != nil {
-		return fmt.Errorf("answer: %w", err)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("answer: %w", err)
+	case resp.StatusCode != http.StatusOK:
+		return nil, refusal(resp.StatusCode, body, k, "list")
+	case len(body) > maxAnswer:
+		return nil, fmt.Errorf("answer is larger than %d MiB", maxAnswer>>20)
 	}
-	if resp.StatusCode != http.StatusOK {
-		return refusal(resp.StatusCode, body, k, "list")
-	}
-	if len(body) > maxAnswer {
-		return fmt.Errorf("answer is larger than %d MiB", maxAnswer>>20)
-	}
-	if err := json.Unmarshal(body, into); err != nil {
-		return fmt.Errorf("answer: %w", err)
-	}
-	return nil
+	return body, nil
 }
 
 // missingError is an API group or resource that the server does not have.

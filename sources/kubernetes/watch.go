@@ -25,12 +25,12 @@ type mirror struct {
 	api       *server
 
 	mu      sync.Mutex
-	objects map[string]any // by namespace and name
-	listed  bool           // all of them are there
-	missing bool           // the server does not know the kind
-	trouble error          // why it does not follow; nil while it does
-	since   time.Time      // since when
-	changed chan struct{}  // closed and made anew when one of these changes
+	objects map[string]read // by namespace and name
+	listed  bool            // all of them are there
+	missing bool            // the server does not know the kind
+	trouble error           // why it does not follow; nil while it does
+	since   time.Time       // since when
+	changed chan struct{}   // closed and made anew when one of these changes
 }
 
 var (
@@ -39,7 +39,7 @@ var (
 )
 
 func newMirror(k kind, namespace string, api *server) *mirror {
-	return &mirror{kind: k, namespace: namespace, api: api, objects: map[string]any{}, changed: make(chan struct{})}
+	return &mirror{kind: k, namespace: namespace, api: api, objects: map[string]read{}, changed: make(chan struct{})}
 }
 
 // follow keeps the mirror true until ctx ends.
@@ -190,7 +190,7 @@ func (m *mirror) Delete(obj any) error {
 
 // Replace takes all objects in place of those before.
 func (m *mirror) Replace(all []any, _ string) error {
-	fresh := make(map[string]any, len(all))
+	fresh := make(map[string]read, len(all))
 	for _, obj := range all {
 		one := obj.(*item)
 		fresh[one.key()] = one.read
@@ -206,7 +206,7 @@ func (m *mirror) Resync() error { return nil }
 type item struct {
 	metav1.TypeMeta
 	metav1.ObjectMeta
-	read any
+	read read
 }
 
 func (i *item) key() string { return i.Namespace + "/" + i.Name }
@@ -229,23 +229,28 @@ func (l *itemList) DeepCopyObject() runtime.Object { return l }
 
 // decode reads an object.
 func (m *mirror) decode(raw json.RawMessage) (*item, error) {
+	one, err := m.kind.decode(raw)
+	if err != nil {
+		return nil, fmt.Errorf("answer: %s: %w", named(m.kind, raw), err)
+	}
+	about := one.about()
+	out := &item{read: one}
+	out.Namespace, out.Name, out.ResourceVersion = about.Namespace, about.Name, about.Version
+	return out, nil
+}
+
+// named is an object that cannot be read, as far as it says who it is.
+func named(k kind, raw json.RawMessage) string {
 	var head struct {
 		Metadata struct {
 			Namespace string `json:"namespace"`
 			Name      string `json:"name"`
-			Version   string `json:"resourceVersion"`
 		} `json:"metadata"`
 	}
-	if err := json.Unmarshal(raw, &head); err != nil {
-		return nil, fmt.Errorf("answer: %w", err)
+	if json.Unmarshal(raw, &head) != nil {
+		return k.name
 	}
-	one, err := m.kind.decode(raw)
-	if err != nil {
-		return nil, fmt.Errorf("answer: %s %s/%s: %w", m.kind.name, head.Metadata.Namespace, head.Metadata.Name, err)
-	}
-	out := &item{read: one}
-	out.Namespace, out.Name, out.ResourceVersion = head.Metadata.Namespace, head.Metadata.Name, head.Metadata.Version
-	return out, nil
+	return k.name + " " + head.Metadata.Namespace + "/" + head.Metadata.Name
 }
 
 // stream decodes the changes of a watch.

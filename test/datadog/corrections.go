@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 )
 
 var categories = []string{"Scheduled Maintenance", "Outside Business Hours", "Deployment", "Other"}
@@ -37,12 +38,14 @@ func checkCorrection(a map[string]any) string {
 	_, lasts := asFloat(a["duration"]).(float)
 	rule := text(a["rrule"]) != ""
 	switch {
-	case text(a["slo_id"]) == "" && text(a["slo_query"]) == "":
-		return "one of slo_id and slo_query is required"
+	case (text(a["slo_id"]) == "") == (text(a["slo_query"]) == ""):
+		return "exactly one of slo_id and slo_query is required"
 	case !slices.Contains(categories, text(a["category"])):
 		return "invalid category"
 	case !ok:
 		return "start is required"
+	case rule && !readableRule(text(a["rrule"])):
+		return "rrule is not supported"
 	case rule && !lasts:
 		return "duration is required with rrule"
 	case !rule && !ends:
@@ -51,6 +54,36 @@ func checkCorrection(a map[string]any) string {
 		return "end must be after start"
 	}
 	return ""
+}
+
+// ruleParts are the parts of rules that the API says it supports.
+var ruleParts = []string{"FREQ", "INTERVAL", "COUNT", "UNTIL", "BYDAY"}
+
+// limits are how many corrections one SLO may have, by what stands in their rules; "" is for those
+// without one.
+var limits = map[string]int{"": 100, "DAILY": 2, "WEEKLY": 3, "MONTHLY": 5}
+
+// frequency is the FREQ of a rule, "" of none.
+func frequency(rule string) string {
+	for part := range strings.SplitSeq(strings.TrimPrefix(rule, "RRULE:"), ";") {
+		if f, ok := strings.CutPrefix(part, "FREQ="); ok {
+			return f
+		}
+	}
+	return ""
+}
+
+func readableRule(rule string) bool {
+	if _, ok := limits[frequency(rule)]; !ok || frequency(rule) == "" {
+		return false
+	}
+	for part := range strings.SplitSeq(strings.TrimPrefix(rule, "RRULE:"), ";") {
+		key, value, ok := strings.Cut(part, "=")
+		if !ok || value == "" || !slices.Contains(ruleParts, key) {
+			return false
+		}
+	}
+	return true
 }
 
 func person() map[string]any {
@@ -84,6 +117,10 @@ func (d *Datadog) createCorrection(c *call) {
 		c.fail(http.StatusNotFound, fmt.Sprintf("SLO not found: %s not found", id))
 		return
 	}
+	if f := frequency(text(in["rrule"])); d.corrections(text(in["slo_id"]), f) >= limits[f] {
+		c.fail(http.StatusBadRequest, "the maximum number of corrections is reached")
+		return
+	}
 	const h = hexDigits
 	now := d.time()
 	id := d.randomText(h, 8) + "-" + d.randomText(h, 4) + "-11f1-" + d.randomText(h, 4) + "-" + d.randomText(h, 12)
@@ -98,6 +135,17 @@ func (d *Datadog) createCorrection(c *call) {
 	o := &object{id: id, created: now, changed: now, body: body}
 	d.objects.corrections = append(d.objects.corrections, o)
 	c.json(http.StatusOK, map[string]any{"data": shownCorrection(o, true)})
+}
+
+// corrections counts those of an SLO with a frequency.
+func (d *Datadog) corrections(id, f string) int {
+	n := 0
+	for _, o := range d.objects.corrections {
+		if id != "" && text(o.body["slo_id"]) == id && frequency(text(o.body["rrule"])) == f {
+			n++
+		}
+	}
+	return n
 }
 
 // correction finds the one of the path; nil when it has answered.

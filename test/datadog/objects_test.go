@@ -416,3 +416,45 @@ func TestWaysAndKeys(t *testing.T) {
 		t.Errorf("another application key: %d", status)
 	}
 }
+
+// Corrections belong to one SLO, recur by what the API supports of rules, and no more often than it
+// says.
+func TestCorrections(t *testing.T) {
+	d := Start(t, Options{})
+	_, body := ask(t, d, "POST", "/api/v1/slo", objective(nil))
+	id := text(mapOf(body["data"].([]any)[0])["id"])
+	post := func(attributes map[string]any) (int, string) {
+		t.Helper()
+		all := map[string]any{"category": "Other", "start": 1767225600}
+		for key, value := range attributes {
+			all[key] = value
+		}
+		status, body := ask(t, d, "POST", "/api/v1/slo/correction", map[string]any{"data": map[string]any{"type": "correction", "attributes": all}})
+		return status, fmt.Sprint(body["errors"])
+	}
+	for _, c := range []struct {
+		attributes map[string]any
+		status     int
+		want       string
+	}{
+		{map[string]any{"slo_id": id, "end": 1767225601}, 200, "nil"},
+		{map[string]any{"slo_query": "env:prod", "end": 1767225601}, 200, "nil"},
+		{map[string]any{"slo_id": id, "duration": 60, "rrule": "RRULE:FREQ=WEEKLY;BYDAY=MO;INTERVAL=2"}, 200, "nil"},
+		{map[string]any{"end": 1767225601}, 400, "exactly one of slo_id and slo_query"},
+		{map[string]any{"slo_id": id, "slo_query": "env:prod", "end": 1767225601}, 400, "exactly one of slo_id and slo_query"},
+		{map[string]any{"slo_id": strings.Repeat("b", 32), "end": 1767225601}, 404, "SLO not found"},
+		{map[string]any{"slo_id": id, "end": 1767225600}, 400, "end must be after start"},
+		{map[string]any{"slo_id": id}, 400, "end is required"},
+		{map[string]any{"slo_id": id, "rrule": "FREQ=DAILY"}, 400, "duration is required"},
+		{map[string]any{"slo_id": id, "duration": 60, "rrule": "FREQ=DAILY;BYHOUR=3"}, 400, "rrule is not supported"},
+		{map[string]any{"slo_id": id, "duration": 60, "rrule": "FREQ=HOURLY"}, 400, "rrule is not supported"},
+		{map[string]any{"slo_id": id, "end": 1767225601, "category": "Holiday"}, 400, "invalid category"},
+		{map[string]any{"slo_id": id, "duration": 60, "rrule": "FREQ=DAILY"}, 200, "nil"},
+		{map[string]any{"slo_id": id, "duration": 60, "rrule": "FREQ=DAILY;COUNT=5"}, 200, "nil"},
+		{map[string]any{"slo_id": id, "duration": 60, "rrule": "FREQ=DAILY"}, 400, "the maximum number of corrections is reached"},
+	} {
+		if status, said := post(c.attributes); status != c.status || !strings.Contains(said, c.want) {
+			t.Errorf("%v: %d %s, want %d with %s", c.attributes, status, said, c.status, c.want)
+		}
+	}
+}

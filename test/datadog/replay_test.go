@@ -1,17 +1,12 @@
 package datadog
 
 import (
-	"bufio"
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -20,53 +15,18 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/yoyu-sre/yoyu/test/datadog/recorded"
 )
 
-// exchange is one recorded request to the real Datadog, with its response.
-type exchange struct {
-	Cassette string            `json:"cassette"`
-	Sequence int               `json:"seq"`
-	Now      string            `json:"now"`
-	Method   string            `json:"method"`
-	Path     string            `json:"path"`
-	Query    [][2]string       `json:"query"`
-	Request  json.RawMessage   `json:"req"`
-	Status   int               `json:"status"`
-	Headers  map[string]string `json:"headers"`
-	Answer   json.RawMessage   `json:"resp"`
-}
+type exchange = recorded.Exchange
 
-// cassettes are all recordings, each in its order. They lie outside of the repository: without
-// them the test is skipped.
+// cassettes are all recordings, each in its order.
 func cassettes(t *testing.T) map[string][]exchange {
 	t.Helper()
-	f, err := os.Open(filepath.Join("..", "..", "..", "shared", "datadog-recorded", "interactions.jsonl.gz"))
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Skip("the recordings of Datadog are not beside this checkout")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	inflated, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
 	out := map[string][]exchange{}
-	lines := bufio.NewScanner(inflated)
-	lines.Buffer(nil, 16<<20)
-	for lines.Scan() {
-		var e exchange
-		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			t.Fatal(err)
-		}
+	for _, e := range recorded.All(t, nil) {
 		out[e.Cassette] = append(out[e.Cassette], e)
-	}
-	if err := lines.Err(); err != nil {
-		t.Fatal(err)
-	}
-	for _, all := range out {
-		slices.SortStableFunc(all, func(a, b exchange) int { return a.Sequence - b.Sequence })
 	}
 	return out
 }

@@ -144,3 +144,56 @@ slos:
 		t.Error("nothing fires: the incident is not seen")
 	}
 }
+
+// Killed again and again while it asks Datadog for the past, and begun anew on what it left, yoyu
+// counts every event once.
+func TestKilledWhileAskingDatadog(t *testing.T) {
+	dd := fake.Start(t, fake.Options{Clock: time.Now})
+	random := rand.New(rand.NewPCG(16, 16))
+	now := time.Now().Truncate(time.Minute)
+	var want slot
+	for at := now.Add(-6 * 24 * time.Hour); at.Before(now.Add(-15 * time.Minute)); at = at.Add(time.Duration(1+random.IntN(3)) * time.Minute) {
+		good, bad := random.IntN(100), random.IntN(3)
+		want.total, want.bad = want.total+int64(good+bad), want.bad+int64(bad)
+		for code, n := range map[string]int{"200": good, "500": bad} {
+			dd.Seed(fake.Metric{Name: "shop.requests", Type: fake.Count, Interval: 10, Tags: []string{"code:" + code}}, fake.Point{At: at.Add(time.Duration(random.IntN(60)) * time.Second), Value: float64(n)})
+		}
+	}
+	api, app := keys(t)
+	folder := t.TempDir()
+	file, data := filepath.Join(folder, "config.yaml"), filepath.Join(folder, "data")
+	if err := os.WriteFile(file, fmt.Appendf(nil, `
+tick: 1m
+sources: [{name: dd, type: datadog, url: %q, api_key_file: %q, app_key_file: %q, limits: {quota: 100%%}}]
+slos:
+  - name: it
+    service: shop
+    objective: 99
+    period: 7d
+    indicator: {datadog: {total: "sum:shop.requests{*}", bad: "sum:shop.requests{code:500}"}}
+`, dd.URL, api, app), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// Every answer takes a moment, so that there is a moment to die in.
+	dd.Fault(fake.Fault{Path: "query", Do: fake.Delay(50 * time.Millisecond)})
+	for _, requests := range []int{1, 2, 5, 9, 14, 3} {
+		dd.ClearJournal()
+		y := start(t, "yoyu", "run", "--config.file="+file, "--web.listen-address="+freeAddress(t), "--storage.path="+data)
+		until(t, fmt.Sprint(requests, " requests"), func() (bool, string) {
+			select {
+			case <-y.ended:
+				t.Fatalf("yoyu ended by itself: %s", y.stderr.String())
+			default:
+			}
+			n := len(dd.Journal())
+			return n >= requests, fmt.Sprint(n, " requests")
+		})
+		y.kill()
+	}
+	y := runOn(t, file, data)
+	y.shows(`yoyu_backfill_remaining_seconds{source="dd"} 0`)
+	until(t, "every event, once", func() (bool, string) {
+		w := y.slo("it").Windows["7d"]
+		return w.Total == float64(want.total) && w.Bad == float64(want.bad), fmt.Sprintf("%+v, want %+v", w, want)
+	})
+}

@@ -80,6 +80,9 @@ slos:
 	if lost := d.Drops(); len(lost) > 0 {
 		t.Errorf("Datadog lost %v", lost)
 	}
+	if text := y.stderr.String(); !strings.Contains(text, `msg="Datadog custom metrics" sink=dd count=2`) {
+		t.Errorf("the log does not say what it costs:\n%s", text)
+	}
 	if text := y.stderr.String(); strings.Contains(text, fake.APIKey) {
 		t.Error("the key is in the log")
 	}
