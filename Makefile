@@ -2,6 +2,7 @@
 
 SHELL          := bash
 VERSION        ?= $(patsubst v%,%,$(shell git describe --tags --always --dirty 2>/dev/null || echo unknown))
+comma          := ,
 LDFLAGS        := -s -w -X github.com/prometheus/common/version.Version=$(VERSION)
 PLATFORMS      ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64
 TEST_TIMEOUT   ?= 20m
@@ -74,6 +75,10 @@ torture: ## yoyu killed 2,000 times, or DEATHS; hours
 	export YOYU_REAL=1 YOYU_PROMETHEUS="$$parts/prometheus" YOYU_PROMTOOL="$$parts/promtool" YOYU_TORTURE=$(DEATHS) && \
 	go test -count=1 -timeout 4h -run Killed ./test/e2e
 
+# The same commit gives the same archives, byte for byte, where tar is GNU's: names in order, nobody's
+# name, the time of the commit.
+SAME := $(if $(findstring GNU,$(shell tar --version 2>/dev/null)),--sort=name --owner=0 --group=0 --numeric-owner --mode=u=rwX$(comma)go=rX --mtime=@$(shell git log -1 --format=%ct 2>/dev/null || echo 0))
+
 dist: ## archives for every platform with checksums, in dist/
 	@rm -rf dist && mkdir dist
 	@set -e; for platform in $(PLATFORMS); do \
@@ -83,7 +88,7 @@ dist: ## archives for every platform with checksums, in dist/
 		mkdir "dist/$$name"; \
 		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch go build -trimpath -ldflags '$(LDFLAGS)' -o "dist/$$name/yoyu$$exe" .; \
 		cp LICENSE README.md config.example.yaml "dist/$$name/"; \
-		tar -C dist -czf "dist/$$name.tar.gz" "$$name"; \
+		tar -C dist $(SAME) -cf - "$$name" | gzip -n > "dist/$$name.tar.gz"; \
 		rm -r "dist/$$name"; \
 	done
 	@cd dist && if command -v sha256sum >/dev/null; then sha256sum *.tar.gz; else shasum -a 256 *.tar.gz; fi > sha256sums.txt
