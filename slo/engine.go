@@ -34,6 +34,7 @@ type Engine struct {
 	spreading map[*tracked]bool // they have spreads
 	grouped   []*tracked        // their groups come and go
 	unjudged  []*tracked        // nobody has looked at their alerts yet
+	looked    coverage          // ticks of the clock at which somebody looked at alerts
 	small     tables[int32]     // memory of judge
 	large     tables[int64]
 	journal   *journal // what a store does not have yet; nil: nobody keeps one
@@ -54,6 +55,9 @@ type tracked struct {
 	clamped int64
 	policy  []compiled
 	fresh   bool // its alerts were not looked at yet
+
+	looked   int64              // first tick at which they were; 0 before
+	episodes map[*row][]episode // alerts that fired, in the order in which they ended; nil without any
 
 	effects effects  // of the corrections
 	approx  coverage // ticks of which corrections took their part in proportion to time
@@ -244,13 +248,7 @@ func (t *tracked) configure(o Objective, empty map[*lane]*history) {
 		t.recorrect(t.effective(t.lane.head-t.lane.grid.horizon, t.lane.head).spans, o.Corrections)
 	}
 	t.Objective = o
-	horizon := max(o.Period.Longest(), 3*Day)
-	for _, s := range o.Policy.Severities {
-		for _, p := range s.Pairs {
-			horizon = max(horizon, 2*p.Long)
-		}
-	}
-	g := newGrid(e.tick, horizon)
+	g := newGrid(e.tick, horizonOf(&o))
 	if e.grids[g] == nil {
 		e.grids[g] = &g
 	}
@@ -259,6 +257,14 @@ func (t *tracked) configure(o Objective, empty map[*lane]*history) {
 		e.plans[p.key] = p
 	}
 	t.plan = e.plans[p.key]
+	if !alike {
+		for _, r := range t.rows { // another policy has other pairs
+			for severity, since := range r.since {
+				t.over(r, severity, since, t.lane.head)
+			}
+			r.held, r.since = nil, nil
+		}
+	}
 	t.policy = compile(o)
 	e.touch(t)
 	to := e.laneOf(e.grids[g], o.Delay)
@@ -280,15 +286,23 @@ func (t *tracked) configure(o Objective, empty map[*lane]*history) {
 		e.unjudged = append(e.unjudged, t)
 	}
 	for _, r := range t.rows {
-		if !alike {
-			r.held, r.since = nil, nil // another policy has other pairs
-		}
 		t.settleRow(r)
 	}
 	if len(o.GroupBy) == 0 {
 		t.row(nil)
 	}
 	t.seated()
+}
+
+// horizonOf is for how long an objective's totals are kept.
+func horizonOf(o *Objective) time.Duration {
+	horizon := max(o.Period.Longest(), 3*Day)
+	for _, s := range o.Policy.Severities {
+		for _, p := range s.Pairs {
+			horizon = max(horizon, 2*p.Long)
+		}
+	}
+	return horizon
 }
 
 // join takes an objective to another lane. One that is behind is not joined until it has caught up:

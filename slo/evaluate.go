@@ -45,8 +45,12 @@ func (e *Engine) Evaluate(now time.Time) []Status {
 	for _, l := range e.lanes {
 		l.judged = l.head
 	}
+	e.look(e.floor(now))
 	for _, t := range e.unjudged {
 		t.fresh = false
+		if t.looked == 0 {
+			t.looked = t.lane.head
+		}
 		e.touch(t)
 	}
 	e.unjudged = e.unjudged[:0]
@@ -177,6 +181,7 @@ func (e *Engine) forget() {
 				e.unbase()
 				e.touch(t)
 				t.vacate(r)
+				delete(t.episodes, r)
 				delete(t.rows, t.keys[i])
 				t.keys = append(t.keys[:i], t.keys[i+1:]...)
 				continue
@@ -246,7 +251,7 @@ func (s *sheet) next(t *tracked) *Status {
 // status fills in what a row says; nil is a group that is not there yet.
 func (t *tracked) status(s *Status, o *Objective, r *row) {
 	e, seat, unit := t.engine, &t.engine.seats[t.place], t.unitOfBudget()
-	s.Objective, s.At, s.Note = o, e.timeOf(t.lane.head), t.note
+	s.Objective, s.At, s.Tick, s.Note = o, e.timeOf(t.lane.head), e.tick, t.note
 	if seat.newest != 0 {
 		s.Newest = time.UnixMilli(seat.newest).UTC()
 	}
@@ -375,6 +380,9 @@ func (t *tracked) exhaustion(windows []Window, remaining float64) Value {
 func (t *tracked) began(r *row, severity int, firing bool) int64 {
 	if !firing {
 		if r != nil && len(r.since) > 0 {
+			if since, ok := r.since[severity]; ok {
+				t.over(r, severity, since, t.ended(r, severity, since))
+			}
 			delete(r.since, severity)
 			t.engine.touch(t)
 		}
@@ -388,6 +396,8 @@ func (t *tracked) began(r *row, severity int, firing bool) int64 {
 	}
 	if since, ok := r.since[severity]; ok && first-1 <= judged {
 		return since
+	} else if ok {
+		t.over(r, severity, since, judged+1) // it was quiet while nobody looked
 	}
 	if r.since == nil {
 		r.since = map[int]int64{}

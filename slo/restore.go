@@ -48,7 +48,7 @@ type restoring struct {
 	heads      map[*tracked]int64
 	seen       map[*row]counters
 
-	base, lanes, counts []byte // records
+	base, lanes, counts, looked []byte // records
 }
 
 // counters are what a row had counted since watching began, at a tick.
@@ -92,6 +92,8 @@ func (in *restoring) read(r Record) error {
 			in.lanes = r.Value
 		case string(countsKey):
 			in.counts = r.Value
+		case string(lookedKey):
+			in.looked = r.Value
 		}
 	}
 	return nil
@@ -154,6 +156,9 @@ func (in *restoring) build() error {
 		if t := e.byName[name]; t != nil && slices.Equal(t.GroupBy, o.GroupBy) && t.shape() == o.Shape {
 			empty = t.restore(o, judged[t], empty)
 		}
+	}
+	if err := e.restoreLooked(in.looked); err != nil {
+		return err
 	}
 	for _, l := range e.lanes {
 		e.journal.swept = max(e.journal.swept, l.head)
@@ -276,6 +281,17 @@ func (t *tracked) restore(o objectiveRecord, judged int64, like *history) *histo
 				r.since = map[int]int64{}
 			}
 			r.since[f.Severity] = f.Since
+		}
+	}
+	if t.looked = o.Looked; t.looked == 0 && o.Judged > 0 {
+		t.looked = head // an older yoyu did not say
+	}
+	for _, f := range o.Fired {
+		if r := t.rows[f.Group]; r != nil {
+			if t.episodes == nil {
+				t.episodes = map[*row][]episode{}
+			}
+			t.episodes[r] = append(t.episodes[r], episode{f.Severity, ticks{f.From, f.To}})
 		}
 	}
 	for _, p := range o.Held {

@@ -22,6 +22,7 @@ import (
 //	engine      tick          ──▶ the tick
 //	            base          ──▶ counters by row       now and then, and where objectives stand
 //	            lanes         ──▶ heads, newest …       what changes with every tick
+//	            looked        ──▶ from, to …            when somebody looked at alerts
 //
 // A counter is told from the base and the slots since then; one that moved otherwise (a revision, a
 // group's last event) stands with the lanes until the next base.
@@ -42,6 +43,7 @@ var (
 	tickKey   = []byte("tick")
 	baseKey   = []byte("base")
 	lanesKey  = []byte("lanes")
+	lookedKey = []byte("looked")
 	countsKey = []byte("counts") // base and lanes in one, as yoyu 0.1 wrote them
 )
 
@@ -56,6 +58,7 @@ type journal struct {
 	gone      []Record // rows and objectives that went
 	swept     int64    // head at which expired slots were last deleted
 	ticked    bool     // the tick is written
+	looked    bool     // when somebody looked at alerts is not
 
 	stale bool            // the base is of other objectives, rows or lanes
 	base  map[*lane]int64 // heads at which the base was written
@@ -190,6 +193,9 @@ func (e *Engine) Changes() (records []Record, done func()) {
 	if !j.ticked {
 		records = append(records, Record{engineBucket, tickKey, binary.AppendVarint(nil, e.tick.Milliseconds())})
 	}
+	if j.looked {
+		records = append(records, Record{engineBucket, lookedKey, e.encodeLooked()})
+	}
 	records = append(records, j.gone...)
 	gone := len(j.gone)
 	written := len(e.number(&records))
@@ -238,7 +244,7 @@ func (e *Engine) Changes() (records []Record, done func()) {
 	}
 	records = append(records, Record{engineBucket, lanesKey, e.encodeLanes(stale)})
 	return records, func() {
-		j.ticked, j.swept = true, newest
+		j.ticked, j.looked, j.swept = true, false, newest
 		j.pending = left
 		j.gone = j.gone[gone:]
 		maps.Copy(j.saved, signatures)
@@ -365,6 +371,8 @@ type objectiveRecord struct {
 	Folded  map[string]int64 `json:"folded,omitempty"`
 	Held    []heldRecord     `json:"held,omitempty"`
 	Firing  []firingRecord   `json:"firing,omitempty"`
+	Fired   []firedRecord    `json:"fired,omitempty"`
+	Looked  int64            `json:"looked,omitempty"`  // first tick at which somebody looked at the alerts
 	Effects [][3]int64       `json:"effects,omitempty"` // of the corrections: from, to, 1 for good
 	Approx  [][2]int64       `json:"approx,omitempty"`  // taken out in proportion to time
 	Again   [][2]int64       `json:"again,omitempty"`   // to be asked for again
@@ -376,6 +384,14 @@ type firingRecord struct {
 	Group    string `json:"group"`
 	Severity int    `json:"severity"`
 	Since    int64  `json:"since"`
+}
+
+// firedRecord is a severity that fired at From and up to the tick before To.
+type firedRecord struct {
+	Group    string `json:"group"`
+	Severity string `json:"severity"`
+	From     int64  `json:"from"`
+	To       int64  `json:"to"`
 }
 
 // heldRecord is a pair that keeps its state during an outage: counts of total and bad.
@@ -420,9 +436,13 @@ func (t *tracked) signature() signature {
 		for severity, since := range t.rows[key].since {
 			sum += maphash.Comparable(signatureSeed, [2]int64{int64(severity), since})
 		}
+		for _, episode := range t.episodes[t.rows[key]] {
+			sum += maphash.Comparable(signatureSeed, episode)
+		}
 		maphash.WriteComparable(&h, sum)
 	}
 	maphash.WriteComparable(&h, t.fresh)
+	maphash.WriteComparable(&h, t.looked)
 	for _, e := range t.effects.spans {
 		maphash.WriteComparable(&h, e)
 	}
@@ -482,6 +502,7 @@ func (t *tracked) encode() []byte {
 	if !t.fresh {
 		r.Judged = 1
 	}
+	r.Looked = t.looked
 	for _, e := range t.effects.spans {
 		one := [3]int64{e.from, e.to}
 		if e.good {
@@ -494,6 +515,9 @@ func (t *tracked) encode() []byte {
 	for _, key := range t.keys {
 		for _, severity := range slices.Sorted(maps.Keys(t.rows[key].since)) {
 			r.Firing = append(r.Firing, firingRecord{key, severity, t.rows[key].since[severity]})
+		}
+		for _, one := range t.episodes[t.rows[key]] {
+			r.Fired = append(r.Fired, firedRecord{key, one.severity, one.from, one.to})
 		}
 	}
 	text, err := json.Marshal(r)

@@ -5,9 +5,10 @@ import "time"
 // Status is one objective, or one group of it, at one whole tick. Nobody changes it.
 type Status struct {
 	Objective *Objective
-	Labels    []string  // values of Objective.GroupBy; empty when it has none
-	NoGroup   bool      // a grouped objective that has no group yet: it stands for none, and has no labels
-	At        time.Time // the whole tick the numbers hold for
+	Labels    []string      // values of Objective.GroupBy; empty when it has none
+	NoGroup   bool          // a grouped objective that has no group yet: it stands for none, and has no labels
+	At        time.Time     // the whole tick the numbers hold for
+	Tick      time.Duration `json:"-"` // of the engine; 0 where none made the status
 
 	Windows []Window // by length; the last one is the period
 	Budget  Budget
@@ -21,6 +22,23 @@ type Status struct {
 	Corrections []CorrectionStatus // of Objective.Corrections, in their order; nil without any
 	TakenTotal  float64            // what corrections take out of the period's total
 	TakenBad    float64            // and of its bad
+}
+
+// Left is the left edge of a window of the status as it was counted: the known tick nearest to the
+// nominal one, which is itself up to an hour back, and less than 0.4 % of its age away beyond. A
+// status that no engine made has the nominal edge.
+func (s *Status) Left(w *Window) time.Time {
+	from := s.At.Add(-w.Length)
+	if w.IsPeriod {
+		from = s.Objective.Period.Span(s.At).From
+	}
+	if s.Tick <= 0 {
+		return from
+	}
+	tickMs := s.Tick.Milliseconds()
+	g := newGrid(s.Tick, horizonOf(s.Objective))
+	l := lane{grid: &g, head: floorDiv(s.At.UnixMilli(), tickMs)}
+	return time.UnixMilli(l.nearest(floorDiv(from.UnixMilli(), tickMs)) * tickMs).UTC()
 }
 
 // CorrectionStatus is what one correction does.

@@ -50,7 +50,8 @@ func (p *process) demo(ctx context.Context, s serving, seed int64, intake string
 }
 
 // remember fills the windows from the shop's history, and lets rightsizing have watched meanwhile:
-// workloads over the weeks that it looks back on, alerts over the last day.
+// workloads over the weeks that it looks back on, alerts over the last day. Alerts are looked at over
+// all of the month: it is the history that the page shows.
 func remember(ctx context.Context, e *slo.Engine, c *config.Config, now *assembled, memory *rightsizing.Memory, shop *demo.Shop) error {
 	var month bytes.Buffer
 	if err := shop.Month(&month); err != nil {
@@ -71,11 +72,9 @@ func remember(ctx context.Context, e *slo.Engine, c *config.Config, now *assembl
 	look := judge(c, memory)
 	all := source.Span()
 	all.To = e.At(shop.Opening(), 0)
-	for span := all; span.From.Before(all.To); span.From = span.To {
-		step := 10 * time.Minute // what fires may do so for minutes only
-		if before := all.To.Add(-slo.Day - time.Hour).Sub(span.From); before > 0 {
-			step = min(6*time.Hour, before)
-		}
+	const step = 5 * time.Minute // what fires may do so for minutes only
+	watched := all.To.Add(-slo.Day - time.Hour)
+	for span, turn := all, 0; span.From.Before(all.To); span.From, turn = span.To, turn+1 {
 		if span.To = span.From.Add(step); span.To.After(all.To) {
 			span.To = all.To
 		}
@@ -86,11 +85,10 @@ func remember(ctx context.Context, e *slo.Engine, c *config.Config, now *assembl
 		if err := e.Observe(samples...); err != nil {
 			return err
 		}
-		r := &sinks.Report{Time: span.To, Workloads: workloads}
-		if step == 10*time.Minute {
-			r.SLOs = e.Evaluate(span.To)
+		r := &sinks.Report{Time: span.To, Workloads: workloads, SLOs: e.Evaluate(span.To)}
+		if span.To.After(watched) || turn%72 == 0 {
+			look(r)
 		}
-		look(r)
 	}
 	return nil
 }

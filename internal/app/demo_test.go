@@ -58,6 +58,12 @@ func TestDemo(t *testing.T) {
 		t.Errorf("checkout-availability fires for %d routes, want one", burning)
 	}
 
+	// The alerts of the month are its history.
+	course := engine.Course(slo.CourseQuery{Name: "payment-availability", Span: slo.Span{From: shop.Opening().Add(-30 * slo.Day)}, Step: slo.Day})
+	if len(course.Fired) < 2 || len(course.Watched) != 1 || course.Watched[0].Duration() < 7*slo.Day {
+		t.Errorf("payment-availability fired %v, watched %v", course.Fired, course.Watched)
+	}
+
 	workloads, err := parts.workloads[0].Collect(ctx, slo.Span{})
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"github.com/yoyu-sre/yoyu/sinks"
 	sinkalertmanager "github.com/yoyu-sre/yoyu/sinks/alertmanager"
 	sinkdatadog "github.com/yoyu-sre/yoyu/sinks/datadog"
+	"github.com/yoyu-sre/yoyu/sinks/remotewrite"
 	"github.com/yoyu-sre/yoyu/slo"
 	"github.com/yoyu-sre/yoyu/sources"
 	sourcedatadog "github.com/yoyu-sre/yoyu/sources/datadog"
@@ -62,6 +63,7 @@ var (
 	sinkTypes = map[string]func(config.Sink, *config.Config, partOptions) (sinks.Sink, error){
 		"alertmanager": newAlertmanager,
 		"datadog":      newDatadog,
+		"remote_write": newRemoteWrite,
 	}
 )
 
@@ -128,6 +130,21 @@ func newAlertmanager(from config.Sink, c *config.Config, o partOptions) (sinks.S
 	})
 }
 
+func newRemoteWrite(from config.Sink, c *config.Config, o partOptions) (sinks.Sink, error) {
+	settings := remotewrite.DefaultConfig()
+	if err := from.Decode(&settings); err != nil {
+		return nil, err
+	}
+	options := remotewrite.Options{Name: from.Name, Config: settings, ExternalLabels: c.ExternalLabels, Selection: c.Series, Logger: o.log}
+	if o.dropped != nil {
+		options.Dropped = func(reason string, samples int) { o.dropped(from.Name, reason, samples) }
+	}
+	if o.published != nil {
+		options.Counted = func(series int) { o.published(from.Name, series) }
+	}
+	return remotewrite.New(options)
+}
+
 // parts are the outside systems of one configuration.
 type parts struct {
 	lanes     []pipeline.Lane
@@ -183,6 +200,9 @@ func assemble(c *config.Config, old *assembled, o partOptions) (*assembled, erro
 	}
 	for _, from := range c.Sinks {
 		text := fmt.Sprintf("%s %s %v", from.Type, from.Text(), c.ExternalLabels)
+		if from.Type == "remote_write" {
+			text += fmt.Sprintf(" %v", c.Series) // it sends what is on /metrics
+		}
 		m, ok := old.find("sink "+from.Name, text)
 		if !ok {
 			one, err := sinkTypes[from.Type](from, c, o)

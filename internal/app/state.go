@@ -25,12 +25,15 @@ import (
 // state is what survives a restart: the engine's records and what scrapes remember, in one file,
 // one transaction a tick. While it cannot be written yoyu goes on from memory and says so.
 type state struct {
-	dir      string
-	log      *slog.Logger
-	mu       sync.Mutex               // guards what follows: the loop commits, a reload asks
-	store    *store.Store             // nil while it cannot be opened
-	retry    time.Time                // when to try again
-	trouble  string                   // why it is not durable; "" when it is
+	dir     string
+	log     *slog.Logger
+	mu      sync.Mutex   // guards what follows: the loop commits, a reload asks
+	store   *store.Store // nil while it cannot be opened
+	retry   time.Time    // when to try again
+	trouble string       // why it is not durable; "" when it is
+
+	committed time.Time // when it last became so; zero before
+
 	restored bool                     // there was something in the file
 	kept     map[string]slo.Progress  // what sources remember, as durable
 	progress map[string]*slo.Progress // and what is newer
@@ -208,6 +211,7 @@ func (s *state) commit(e *slo.Engine, progress map[string]*slo.Progress) {
 	}
 	clear(s.progress)
 	clear(s.remembered)
+	s.committed = time.Now()
 	s.size.Set(float64(s.store.Size()))
 	s.writable.Set(1)
 	if s.trouble != "" {

@@ -80,7 +80,7 @@ func decode(c *config.Config) error {
 		all = append(all, s.Decode(into))
 	}
 	for _, s := range c.Sinks {
-		into := map[string]any{"datadog": new(datadogOptions), "alertmanager": new(alertmanagerOptions)}[s.Type]
+		into := map[string]any{"datadog": new(datadogOptions), "alertmanager": new(alertmanagerOptions), "remote_write": new(remoteWriteOptions)}[s.Type]
 		all = append(all, s.Decode(into))
 	}
 	return errors.Join(all...)
@@ -94,6 +94,12 @@ type alertmanagerOptions struct {
 	Timeout     string            `yaml:"timeout"`
 	Inhibit     bool              `yaml:"inhibit"`
 	Annotations map[string]string `yaml:"annotations"`
+}
+
+// remoteWriteOptions stand for the configuration of sinks/remotewrite.
+type remoteWriteOptions struct {
+	URL     string `yaml:"url"`
+	Timeout string `yaml:"timeout"`
 }
 
 // environment is the only one that tests see.

@@ -142,14 +142,14 @@ func BuiltIn() Types {
 			"scrape":     {Answers: []sources.Kind{sources.Counters, sources.Latency, sources.Gauge}, Present: true},
 			"kubernetes": {Cluster: true},
 		},
-		Sinks: []string{"alertmanager", "datadog"},
+		Sinks: []string{"alertmanager", "datadog", "remote_write"},
 	}
 }
 
 // Types that the configuration has names for, but that not every version of yoyu has.
 var (
 	laterSources = []string{"cloudwatch"}
-	laterSinks   = []string{"remote_write"}
+	laterSinks   []string
 )
 
 // Option changes how a configuration is read.

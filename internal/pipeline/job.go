@@ -49,18 +49,16 @@ func (j *job[T]) busy() bool {
 	return j.active
 }
 
-// wait waits for the present work to end, or for ctx.
-func (j *job[T]) wait(ctx context.Context) {
+// ended is closed when the present work has ended.
+func (j *job[T]) ended() <-chan struct{} {
 	j.mu.Lock()
-	active, done := j.active, j.done
-	j.mu.Unlock()
-	if !active {
-		return
+	defer j.mu.Unlock()
+	if !j.active {
+		ended := make(chan struct{})
+		close(ended)
+		return ended
 	}
-	select {
-	case <-done:
-	case <-ctx.Done():
-	}
+	return j.done
 }
 
 // take fetches the result, once.

@@ -14,6 +14,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -44,6 +45,35 @@ type Options struct {
 	Logger    *slog.Logger
 	Every     time.Duration // how often workloads are listed; 0: every minute
 	Commit    Commit        // makes the engine durable before a report is shown; nil: it lives in memory
+	Asks      Asks          // what others want to look up in the engine; nil: nobody does
+}
+
+// Asks is how others look into the engine, which belongs to the loop alone: the loop runs what comes
+// between its turns, and while a turn waits for sources and sinks. What is asked must be short, and
+// must change nothing.
+type Asks chan func(*slo.Engine)
+
+// Ask has the loop run look, and returns when it has; or ctx's error, when ctx ended before the loop
+// came to it. While no loop runs, as between two configurations, it waits. A look that panics is an
+// error of its own and not the end of the loop.
+func (a Asks) Ask(ctx context.Context, look func(*slo.Engine)) (err error) {
+	done := make(chan struct{})
+	asked := func(e *slo.Engine) {
+		defer close(done)
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("engine: a look into it panicked: %v", p)
+			}
+		}()
+		look(e)
+	}
+	select {
+	case a <- asked:
+		<-done
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Commit makes durable what the engine knows, together with what its sources remember by SLO since
@@ -218,13 +248,13 @@ func (p *Pipeline) collect(ctx context.Context, now time.Time) {
 	patience, stop := context.WithTimeout(ctx, p.grace())
 	defer stop()
 	for _, job := range fresh {
-		job.wait(patience)
+		p.wait(patience, job.ended())
 	}
 	// Counts are not held up by a cluster that is slow: its workloads come with the next report.
 	moment, end := context.WithTimeout(patience, p.grace()/10)
 	defer end()
 	for _, job := range listing {
-		job.wait(moment)
+		p.wait(moment, job.ended())
 	}
 	for _, l := range p.lanes {
 		p.take(l, l.job)
@@ -370,6 +400,21 @@ func (p *Pipeline) write(ctx context.Context, r *sinks.Report) {
 	patience, stop := context.WithTimeout(ctx, p.grace())
 	defer stop()
 	for _, job := range fresh {
-		job.wait(patience)
+		p.wait(patience, job.ended())
+	}
+}
+
+// wait waits for work to end, or for ctx, and answers what is asked meanwhile: nothing changes the
+// engine.
+func (p *Pipeline) wait(ctx context.Context, ended <-chan struct{}) {
+	for {
+		select {
+		case <-ended:
+			return
+		case <-ctx.Done():
+			return
+		case look := <-p.Asks:
+			look(p.Engine)
+		}
 	}
 }

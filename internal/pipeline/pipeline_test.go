@@ -143,7 +143,7 @@ func run(t *testing.T, backfill time.Duration, all ...*steady) *world {
 		t.Fatal(err)
 	}
 	w := &world{reg: prometheus.NewRegistry(), sink: &pages{name: "page"}, sources: map[string]*steady{}}
-	o := Options{Engine: engine, Sinks: []sinks.Sink{w.sink}, Metrics: NewMetrics(w.reg)}
+	o := Options{Engine: engine, Sinks: []sinks.Sink{w.sink}, Metrics: NewMetrics(w.reg), Asks: make(Asks)}
 	var objectives []slo.Objective
 	for _, s := range all {
 		w.sources[s.name] = s

@@ -43,6 +43,8 @@ func (p *Pipeline) Run(ctx context.Context) error {
 			case l := <-p.filled:
 				p.settle(l, time.Now())
 				p.fill(ctx, time.Now())
+			case look := <-p.Asks:
+				look(p.Engine)
 			case <-timer.C:
 				waiting = false
 			}

@@ -48,10 +48,11 @@ type step struct {
 	Note    string       `json:"note,omitempty"` // why it is not what the formula gives
 }
 
-// explainedWindow is what was counted in (From, To].
+// explainedWindow is what was counted in (Counted, To], Counted being the known moment nearest to From.
 type explainedWindow struct {
 	Window   string       `json:"window"`
 	From     time.Time    `json:"from"`
+	Counted  time.Time    `json:"counted_from"`
 	To       time.Time    `json:"to"`
 	Total    sinks.Number `json:"total"`
 	Bad      sinks.Number `json:"bad"`
@@ -89,6 +90,7 @@ type explainedStep struct {
 type explainedAlert struct {
 	Severity  string          `json:"severity"`
 	Firing    bool            `json:"firing"`
+	Since     *time.Time      `json:"since"` // first tick of the unbroken run; null while it does not fire
 	BurnRatio sinks.Number    `json:"burn_ratio"`
 	Pairs     []explainedPair `json:"pairs"`
 }
@@ -102,6 +104,8 @@ type explainedPair struct {
 	Held       bool        `json:"held"`
 	Conditions []condition `json:"conditions"`
 	Note       string      `json:"note,omitempty"` // why there are none
+	Reason     string      `json:"reason"`         // why it fires or does not, in a few words
+	Detection  step        `json:"detection"`      // how soon the present error ratio would fire it, after good traffic
 }
 
 // condition is a comparison and whether it holds.
@@ -219,8 +223,13 @@ func explainStatus(st *slo.Status) explanation {
 	for i := range st.Alerts {
 		a := &st.Alerts[i]
 		alert := explainedAlert{Severity: a.Severity, Firing: a.Firing, BurnRatio: sinks.Number(a.BurnRatio), Pairs: []explainedPair{}}
+		if a.Firing && !a.Since.IsZero() {
+			alert.Since = utc(a.Since)
+		}
 		for k := range a.Pairs {
-			alert.Pairs = append(alert.Pairs, explainPair(st, &a.Pairs[k]))
+			pair := explainPair(st, &a.Pairs[k])
+			pair.Reason, pair.Detection = pair.why(), detection(st, &a.Pairs[k])
+			alert.Pairs = append(alert.Pairs, pair)
 		}
 		e.Alerts = append(e.Alerts, alert)
 	}
@@ -272,7 +281,7 @@ func explainWindow(st *slo.Status, w *slo.Window) explainedWindow {
 		burn.Numbers = plain(w.ErrorRatio.Float) + " / " + exact(rest(st.Objective))
 	}
 	return explainedWindow{
-		Window: w.Key, From: span.From.UTC(), To: span.To.UTC(),
+		Window: w.Key, From: span.From.UTC(), Counted: st.Left(w).UTC(), To: span.To.UTC(),
 		Total: number(w.Total), Bad: number(w.Bad), Coverage: number(w.Coverage), Steps: []step{ratio, burn},
 	}
 }
@@ -397,7 +406,7 @@ func explainPair(st *slo.Status, p *slo.PairStatus) explainedPair {
 	policy := st.Objective.Policy
 	if policy.MinBadEvents > 0 {
 		out.Conditions = append(out.Conditions, condition{
-			Of: "min_bad_events", Formula: "bad in the long window ≥ min_bad_events",
+			Of: minBadEvents, Formula: "bad in the long window ≥ min_bad_events",
 			Numbers: plain(long.Bad) + " ≥ " + plain(policy.MinBadEvents),
 			Limit:   number(policy.MinBadEvents), Holds: long.Bad >= policy.MinBadEvents,
 		})
@@ -406,11 +415,87 @@ func explainPair(st *slo.Status, p *slo.PairStatus) explainedPair {
 		low, limit := slo.Wilson(long.Bad, long.Total, z), 0.0
 		limit, _ = threshold.Float64()
 		out.Conditions = append(out.Conditions, condition{
-			Of: "confidence", Formula: "Wilson lower bound of bad / total in the long window > factor · (1 − objective)",
+			Of: confidence, Formula: "Wilson lower bound of bad / total in the long window > factor · (1 − objective)",
 			Numbers: fmt.Sprintf("wilson(%s, %s, z = %s) = %s > %s · %s",
 				plain(long.Bad), plain(long.Total), plain(z), value(sinks.Number(low)), exact(factor), exact(rest(st.Objective))),
 			Limit: number(limit), Holds: low.Defined && low.Float > limit,
 		})
+	}
+	return out
+}
+
+// why says why a pair fires, or does not.
+func (p *explainedPair) why() string {
+	switch {
+	case p.Held && p.Firing:
+		return "it fired when its windows were last covered"
+	case p.Held:
+		return "it was quiet when its windows were last covered"
+	case p.Firing:
+		return "both windows burn above " + p.Factor
+	case len(p.Conditions) == 0:
+		return p.Note
+	}
+	var fails []string
+	for _, c := range p.Conditions {
+		switch {
+		case c.Holds:
+		case c.Of == p.Long || c.Of == p.Short:
+			fails = append(fails, c.Of+" does not burn above "+p.Factor)
+		case c.Of == minBadEvents:
+			fails = append(fails, "too few events are bad")
+		default:
+			fails = append(fails, "too few events to be sure")
+		}
+	}
+	return strings.Join(fails, ", and ")
+}
+
+// The guards, as conditions go by them.
+const (
+	minBadEvents = "min_bad_events"
+	confidence   = "confidence"
+)
+
+// detection is how soon a pair would fire at the present error ratio: MATHS.md, "Alerts".
+func detection(st *slo.Status, p *slo.PairStatus) step {
+	out := step{Name: "detection_seconds", Formula: "(1 − objective) / error_ratio · long · factor, the first tick after it"}
+	short, ok := windowOf(st, p.Short)
+	switch {
+	case p.Held || !p.Ratio.Defined:
+		out.Note = "undefined: a window is without coverage"
+		return out
+	case !ok:
+		out.Note = "its short window is not published"
+		return out
+	case !short.ErrorRatio.Defined:
+		out.Note = "undefined: no events in " + slo.FormatDuration(p.Short)
+		return out
+	case short.Bad == 0:
+		out.Note = "never: nothing is bad in " + slo.FormatDuration(p.Short)
+		return out
+	}
+	num, den := p.Factor.Fraction()
+	factor := new(big.Rat).SetFrac(new(big.Int).SetUint64(num), new(big.Int).SetUint64(den))
+	long := new(big.Rat).SetFrac64(p.Long.Milliseconds(), 1000)
+	at := new(big.Rat).Mul(rest(st.Objective), new(big.Rat).Quo(fraction(short.Total), fraction(short.Bad)))
+	at.Mul(at, long).Mul(at, factor)
+	out.Numbers = fmt.Sprintf("%s / %s · %s · %s", exact(rest(st.Objective)), plain(short.ErrorRatio.Float), exact(long), exact(factor))
+	if at.Cmp(long) >= 0 {
+		out.Note = "never: even a long window full of it does not burn above " + exact(factor)
+		return out
+	}
+	after, _ := at.Float64()
+	if st.Tick > 0 {
+		tick := new(big.Rat).SetFrac64(st.Tick.Milliseconds(), 1000)
+		ticks := new(big.Rat).Quo(at, tick)
+		whole := new(big.Int).Quo(ticks.Num(), ticks.Denom())
+		after = float64(whole.Int64()+1) * st.Tick.Seconds()
+	}
+	out.Value = number(after)
+	out.Note = fmt.Sprintf("at the error ratio of %s, had it begun after good traffic", slo.FormatDuration(p.Short))
+	if st.Objective.Policy.MinBadEvents > 0 || st.Objective.Policy.Confidence > 0 {
+		out.Note += "; guards may wait longer"
 	}
 	return out
 }
@@ -435,6 +520,9 @@ func (e *explanation) write(out *strings.Builder) {
 	line("The left edge of those over 1h is rounded, by less than 0.8%% of their length.")
 	for _, w := range e.Windows {
 		line("  %s  (%s, %s]", w.Window, w.From.Format(time.RFC3339), w.To.Format(time.RFC3339))
+		if !w.Counted.Equal(w.From) {
+			line("      counted from %s", w.Counted.Format(time.RFC3339))
+		}
 		line("      total %s, bad %s, coverage %s", value(w.Total), value(w.Bad), value(w.Coverage))
 		for _, s := range w.Steps {
 			line("      %s", s)
@@ -486,6 +574,9 @@ func (e *explanation) write(out *strings.Builder) {
 			}
 			for _, c := range p.Conditions {
 				line("      %s", c)
+			}
+			if p.Note == "" {
+				line("      %s", p.Detection)
 			}
 		}
 	}

@@ -231,6 +231,77 @@ func TestExplainAFractionThatIsNoDecimal(t *testing.T) {
 	}
 }
 
+// The worked numbers of MATHS.md, at a tick of 30 s: how soon an error ratio pages.
+func TestExplainDetection(t *testing.T) {
+	for _, f := range []struct {
+		bad        float64 // of 1000 in every window
+		long       string
+		seconds    float64 // 0: never, or not known
+		text, note string
+	}{
+		{1000, "1h", 60, "0.001 / 1 · 3600 · 14.4", "at the error ratio of 5m"}, // after 51.84 s
+		{100, "1h", 540, "0.001 / 0.1 · 3600 · 14.4", "at the error ratio of 5m"},
+		{10, "1h", 0, "0.001 / 0.01 · 3600 · 14.4", "never: even a long window full of it does not burn above 14.4"},
+		{10, "6h", 12990, "0.001 / 0.01 · 21600 · 6", "at the error ratio of 30m"}, // at 12,960 s it burns 6
+		{0, "1h", 0, "", "never: nothing is bad in 5m"},
+	} {
+		o := sinktest.Objective("it", "s", "99.9", slo.RollingPeriod(30*slo.Day))
+		all := map[string]sinktest.Counts{}
+		for _, key := range []string{"5m", "30m", "1h", "2h", "6h", "1d", "3d"} {
+			all[key] = sinktest.Counts{Total: 1000, Bad: f.bad, Coverage: 1}
+		}
+		st := sinktest.Status(o, nil, all)
+		st.Tick = 30 * time.Second
+		doc := explained(t, &sinks.Report{Time: sinktest.Time, SLOs: []slo.Status{st}})
+		found := false
+		for _, p := range doc.Explanations[0].Alerts[0].Pairs {
+			if p.Long != f.long {
+				continue
+			}
+			found = true
+			seconds := 0.0
+			if p.Detection.Value != nil {
+				seconds = *p.Detection.Value
+			}
+			if seconds != f.seconds || p.Detection.Numbers != f.text || !strings.HasPrefix(p.Detection.Note, f.note) {
+				t.Errorf("%v bad of 1000, %s: %+v, want %v, %s", f.bad, f.long, p.Detection, f.seconds, f.note)
+			}
+		}
+		if !found {
+			t.Errorf("no pair of %s", f.long)
+		}
+	}
+}
+
+// Why a pair fires or does not, in a few words.
+func TestExplainReasons(t *testing.T) {
+	o := sinktest.Objective("it", "s", "99.9", slo.RollingPeriod(30*slo.Day))
+	o.Policy.MinBadEvents = 100
+	st := sinktest.Status(o, nil, map[string]sinktest.Counts{
+		"5m": {Total: 100, Bad: 50, Coverage: 1}, "1h": {Total: 1000, Bad: 60, Coverage: 1},
+		"30m": {Total: 1000, Bad: 1, Coverage: 1}, "6h": {Total: 100000, Bad: 60, Coverage: 1},
+		"2h": {Total: 1000, Bad: 300, Coverage: 1}, "1d": {Total: 2000, Bad: 300, Coverage: 1},
+	})
+	st.Alerts[0].Pairs[0].Firing = false // as the engine has it, which asks the guards
+	doc := explained(t, &sinks.Report{Time: sinktest.Time, SLOs: []slo.Status{st}})
+	got := map[string]string{}
+	for _, a := range doc.Explanations[0].Alerts {
+		for _, p := range a.Pairs {
+			got[p.Long] = p.Reason
+		}
+	}
+	for long, want := range map[string]string{
+		"1h": "too few events are bad",
+		"6h": "6h does not burn above 6, and 30m does not burn above 6, and too few events are bad",
+		"1d": "both windows burn above 3",
+		"3d": "a window is without coverage, and no earlier state is young enough to keep",
+	} {
+		if got[long] != want {
+			t.Errorf("%s: %q, want %q", long, got[long], want)
+		}
+	}
+}
+
 // A source that is down keeps the page firing, and the explanation does not pretend to know more.
 func TestExplainAHeldAlert(t *testing.T) {
 	r := sinktest.Report()
@@ -285,7 +356,12 @@ type document struct {
 			Pairs    []struct {
 				Long, Short, Factor string
 				Firing, Held        bool
-				Conditions          []struct {
+				Reason              string
+				Detection           struct {
+					Numbers, Note string
+					Value         *float64
+				}
+				Conditions []struct {
 					Of, Numbers string
 					Limit       float64
 					Holds       bool

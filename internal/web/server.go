@@ -6,6 +6,10 @@
 // or none, and waits for nobody.
 //
 //	*Report ──Write──▶ snapshot ──▶ /  /explain  /api/v1/…
+//	the loop ◀──look───────────────  history, sparks
+//
+// What a report does not hold, the courses of budgets, is looked up in the engine by the loop that
+// owns it, between its turns.
 //
 // The page needs no script: it is rendered here, and its Content-Security-Policy allows nothing
 // but the style sheet and the icon that stand beside it. All its links are relative, so that it
@@ -21,6 +25,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +43,11 @@ type Server struct {
 	log      *slog.Logger
 	handler  http.Handler
 	report   atomic.Pointer[sinks.Report]
+
+	inside  func(*Status)
+	look    func(context.Context, func(*slo.Engine)) error
+	sparks  atomic.Pointer[Sparks]
+	drawing sync.Mutex // of sparks
 }
 
 var _ sinks.Sink = (*Server)(nil)
@@ -52,11 +62,19 @@ type Options struct {
 	ExternalURL *url.URL                        // under which others reach the page; nil: the API gives no addresses of it
 	Version     string                          // shown at the foot of the page
 	Logger      *slog.Logger                    // nil: silent
+
+	// Look has the loop that owns the engine look something up in it, and returns when it has, or
+	// when ctx ends; nil: there is no history.
+	Look func(ctx context.Context, look func(*slo.Engine)) error
+
+	// Inside fills in what a status holds beyond reports: sources, sinks, the store, the
+	// configuration. nil: there is no status.
+	Inside func(*Status)
 }
 
 // New makes a face that knows no report yet.
 func New(o Options) *Server {
-	s := &Server{reload: o.Reload, ready: o.Ready, version: o.Version, external: o.ExternalURL, log: o.Logger}
+	s := &Server{reload: o.Reload, ready: o.Ready, version: o.Version, external: o.ExternalURL, log: o.Logger, look: o.Look, inside: o.Inside}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -111,8 +129,11 @@ func (s *Server) routes(o Options) http.Handler {
 	handle("GET", "/{$}", http.HandlerFunc(s.page))
 	handle("GET", "/explain", http.HandlerFunc(s.explain))
 	handle("GET", "/api/v1/slos", http.HandlerFunc(s.slos))
+	handle("GET", "/api/v1/slos/{slo}/history", http.HandlerFunc(s.history))
+	handle("GET", "/api/v1/slos/{slo}/groups", http.HandlerFunc(s.groups))
 	handle("GET", "/api/v1/alerts", http.HandlerFunc(s.alerts))
 	handle("GET", "/api/v1/gate", http.HandlerFunc(s.gate))
+	handle("GET", "/api/v1/status", http.HandlerFunc(s.status))
 	handle("GET", "/api/v1/rightsizing", http.HandlerFunc(s.rightsizing))
 	handle("GET", "/-/healthy", http.HandlerFunc(s.healthy))
 	handle("GET", "/-/ready", http.HandlerFunc(s.isReady))

@@ -83,7 +83,7 @@ func TestRoutes(t *testing.T) {
 		{"writing to the page", full, sinktest.Report(), "POST", "/", 405, "", ""},
 		{"nothing there", full, sinktest.Report(), "GET", "/nothing", 404, "", ""},
 		{"below a page", full, sinktest.Report(), "GET", "/explain/more", 404, "", ""},
-		{"history has no room yet", full, sinktest.Report(), "GET", "/api/v1/slos/checkout-availability/history", 404, "", ""},
+		{"history without an engine", full, sinktest.Report(), "GET", "/api/v1/slos/checkout-availability/history", 503, "keeps no windows", "application/json"},
 	} {
 		t.Run(f.name, func(t *testing.T) {
 			status, body, header := ask(face(t, f.options, f.report), f.method, f.target)
