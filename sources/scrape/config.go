@@ -2,6 +2,7 @@ package scrape
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math"
@@ -170,6 +171,9 @@ func newTarget(text string) (*target, error) {
 	}
 	t := &target{url: u, instance: u.Host}
 	if page := u.RequestURI(); page != "/metrics" {
+		if u.RawQuery != "" { // kept with the series, on the disk too: no place for a token
+			page = u.EscapedPath() + fmt.Sprintf("?%x", sha256.Sum256([]byte(u.RawQuery)))
+		}
 		t.page = page
 	}
 	return t, nil
