@@ -37,7 +37,7 @@ test: ## everything, against a real Prometheus, Alertmanager, Kubernetes and Chr
 	@parts=$$(bash test/build.sh prometheus) && am=$$(bash test/build.sh alertmanager) && \
 	kube=$$(bash test/build.sh kubernetes) && vpa=$$(bash test/build.sh vpa) && \
 	operators=$$(bash test/build.sh operators) && helm=$$(bash test/build.sh helm) && \
-	 chromium=$$(bash test/chromium.sh) && \
+	chromium=$$(bash test/chromium.sh) && \
 	export YOYU_REAL=1 YOYU_PROMETHEUS="$$parts/prometheus" YOYU_PROMTOOL="$$parts/promtool" \
 		YOYU_ALERTMANAGER="$$am/alertmanager" YOYU_AMTOOL="$$am/amtool" \
 		YOYU_KUBE_APISERVER="$$kube/kube-apiserver" YOYU_ETCD="$$kube/server" YOYU_KUBECTL="$$kube/kubectl" \
