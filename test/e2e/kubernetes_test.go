@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -227,7 +228,7 @@ rightsizing:
 			return false, err.Error()
 		}
 		got, _ := series(text, `rightsizing_request_cpu_cores{container="app",`+of+workload)
-		return got == cpu.AsApproximateFloat64(), fmt.Sprint(got)
+		return math.Abs(got-cpu.AsApproximateFloat64()) < 1e-9, fmt.Sprint(got) // 2550m is 2.5500000000000003 approximately
 	})
 
 	refused := func(when string) {
