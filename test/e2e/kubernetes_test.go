@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -173,13 +174,17 @@ rightsizing:
 		if target := one.Target["cpu"]; target.Cmp(resource.MustParse("2")) < 0 {
 			return false, "it recommends less than is used: " + said
 		}
+		if target := one.Target["memory"]; target.Cmp(resource.MustParse("3Gi")) < 0 {
+			return false, "it has not seen the memory yet: " + said
+		}
 		return true, ""
 	})
 
 	var w rightsizingJSON
 	until(t, "a raise that is urgent", func() (bool, string) {
+		uses(c, pods[0], "2100m", "3Gi") // the recommender's lower bound grows with what it has seen
 		w = y.workload("shop", "checkout")
-		return w.Verdict == "raise" && w.Urgency == 3 && slices.Equal(w.Services, []string{"checkout"}), fmt.Sprintf("%+v", w)
+		return w.Verdict == "raise" && w.Urgency == 3 && strings.Contains(w.Sentence, "of memory") && slices.Equal(w.Services, []string{"checkout"}), fmt.Sprintf("%+v", w)
 	})
 	text, err := get("http://" + y.address + "/metrics")
 	if err != nil {
@@ -227,7 +232,7 @@ rightsizing:
 			return false, err.Error()
 		}
 		got, _ := series(text, `rightsizing_request_cpu_cores{container="app",`+of+workload)
-		return got == cpu.AsApproximateFloat64(), fmt.Sprint(got)
+		return math.Abs(got-cpu.AsApproximateFloat64()) < 1e-9, fmt.Sprint(got) // 2550m is 2.5500000000000003 approximately
 	})
 
 	refused := func(when string) {
