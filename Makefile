@@ -33,14 +33,16 @@ demo-datadog: ## the same with a fake Datadog behind it: what it stores, what qu
 
 # The real parts are built first: half an hour the first time, on two cores. The lines of go test
 # come last.
-test: ## everything, against a real Prometheus, Alertmanager and Kubernetes; flags of go test go into TESTFLAGS="…"
+test: ## everything, against a real Prometheus, Alertmanager, Kubernetes and Chromium; flags of go test go into TESTFLAGS="…"
 	@parts=$$(bash test/build.sh prometheus) && am=$$(bash test/build.sh alertmanager) && \
 	kube=$$(bash test/build.sh kubernetes) && vpa=$$(bash test/build.sh vpa) && \
 	operators=$$(bash test/build.sh operators) && helm=$$(bash test/build.sh helm) && \
+	chromium=$$(bash test/chromium.sh) && \
 	export YOYU_REAL=1 YOYU_PROMETHEUS="$$parts/prometheus" YOYU_PROMTOOL="$$parts/promtool" \
 		YOYU_ALERTMANAGER="$$am/alertmanager" YOYU_AMTOOL="$$am/amtool" \
 		YOYU_KUBE_APISERVER="$$kube/kube-apiserver" YOYU_ETCD="$$kube/server" YOYU_KUBECTL="$$kube/kubectl" \
-		YOYU_VPA_RECOMMENDER="$$vpa/recommender" YOYU_CONTROLLER_GEN="$$operators/controller-gen" YOYU_HELM="$$helm/helm" && \
+		YOYU_VPA_RECOMMENDER="$$vpa/recommender" YOYU_CONTROLLER_GEN="$$operators/controller-gen" \
+		YOYU_HELM="$$helm/helm" YOYU_CHROMIUM="$$chromium" && \
 	$(if $(RACE),,echo "no C compiler here: testing without -race" >&2 &&) \
 	echo "go vet ./..." && go vet ./... && \
 	echo "go test $(RACE) -timeout $(TEST_TIMEOUT) $(TESTFLAGS) ./..." && \

@@ -97,6 +97,19 @@ func FuzzDeathChangesNothing(f *testing.F) {
 				}
 				t.Fatalf("%s: %d rows, want %d", when, len(b), len(a))
 			}
+			// Their histories add up, and are the same.
+			step := time.Duration(1+r.IntN(600)) * tick
+			before := courses(t, steady, steady.Evaluate(now), step)
+			after := courses(t, mortal, mortal.Evaluate(now), step)
+			if len(after) != len(before) {
+				t.Fatalf("%s: %d courses, want %d", when, len(after), len(before))
+			}
+			for i := range before {
+				before[i].Objective, after[i].Objective = nil, nil
+				if !reflect.DeepEqual(before[i], after[i]) {
+					t.Fatalf("%s, course %d:\nsteady %+v\nmortal %+v", when, i, before[i], after[i])
+				}
+			}
 		}
 		for left := int(length % 6000); left > 0; {
 			n := 1 + r.IntN(1+r.IntN(min(left, 200)))

@@ -71,12 +71,28 @@ type datadogSourceOptions struct {
 	} `yaml:"limits"`
 }
 
+// cloudWatchOptions stand for the configuration of sources/cloudwatch.
+type cloudWatchOptions struct {
+	Region       string  `yaml:"region"`
+	Profile      string  `yaml:"profile"`
+	RoleARN      string  `yaml:"role_arn"`
+	ExternalID   string  `yaml:"external_id"`
+	URL          string  `yaml:"url"`
+	PricePer1000 float64 `yaml:"price_per_1000_metrics"`
+	Limits       struct {
+		RequestsPerSecond float64       `yaml:"requests_per_second"`
+		Concurrency       int           `yaml:"concurrency"`
+		MaxSeries         int           `yaml:"max_series"`
+		Backfill          time.Duration `yaml:"backfill"`
+	} `yaml:"limits"`
+}
+
 // decode reads the options of every source and sink, as the program does when it loads.
 func decode(c *config.Config) error {
 	var all []error
 	for _, s := range c.Sources {
 		into := map[string]any{"prometheus": new(prometheusOptions), "scrape": new(scrapeOptions), "kubernetes": new(kubernetesOptions),
-			"datadog": new(datadogSourceOptions)}[s.Type]
+			"datadog": new(datadogSourceOptions), "cloudwatch": new(cloudWatchOptions)}[s.Type]
 		all = append(all, s.Decode(into))
 	}
 	for _, s := range c.Sinks {

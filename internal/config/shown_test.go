@@ -17,7 +17,7 @@ sources:
     url: http://prometheus:9090/tenant
     http_headers: {X-Scope-OrgID: {values: [planted-1]}, X-Key: {files: [/secrets/planted-2]}}
     basic_auth: {username: reader, password_file: /secrets/password}
-    oauth2: {client_id: it, client_secret_file: /secrets/client, token_url: "https://planted-3@issuer/token?key=planted-4", endpoint_params: {audience: planted-5}}
+    oauth2: {client_id: it, client_secret_file: /secrets/client, token_url: "https://issuer/token?key=planted-4", endpoint_params: {audience: planted-5}}
     own: {deep: [{api_token: planted-6}, {session_secret: {inner: planted-7}}]}
 sinks:
   - {name: dd, type: datadog, api_key_file: /secrets/api}
