@@ -2,6 +2,7 @@
 
 SHELL          := bash
 VERSION        ?= $(patsubst v%,%,$(shell git describe --tags --always --dirty 2>/dev/null || echo unknown))
+comma          := ,
 LDFLAGS        := -s -w -X github.com/prometheus/common/version.Version=$(VERSION)
 PLATFORMS      ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64
 TEST_TIMEOUT   ?= 20m
@@ -32,14 +33,16 @@ demo-datadog: ## the same with a fake Datadog behind it: what it stores, what qu
 
 # The real parts are built first: half an hour the first time, on two cores. The lines of go test
 # come last.
-test: ## everything, against a real Prometheus, Alertmanager and Kubernetes; flags of go test go into TESTFLAGS="…"
+test: ## everything, against a real Prometheus, Alertmanager, Kubernetes and Chromium; flags of go test go into TESTFLAGS="…"
 	@parts=$$(bash test/build.sh prometheus) && am=$$(bash test/build.sh alertmanager) && \
 	kube=$$(bash test/build.sh kubernetes) && vpa=$$(bash test/build.sh vpa) && \
-	operators=$$(bash test/build.sh operators) && \
+	operators=$$(bash test/build.sh operators) && helm=$$(bash test/build.sh helm) && \
+	chromium=$$(bash test/chromium.sh) && \
 	export YOYU_REAL=1 YOYU_PROMETHEUS="$$parts/prometheus" YOYU_PROMTOOL="$$parts/promtool" \
 		YOYU_ALERTMANAGER="$$am/alertmanager" YOYU_AMTOOL="$$am/amtool" \
 		YOYU_KUBE_APISERVER="$$kube/kube-apiserver" YOYU_ETCD="$$kube/server" YOYU_KUBECTL="$$kube/kubectl" \
-		YOYU_VPA_RECOMMENDER="$$vpa/recommender" YOYU_CONTROLLER_GEN="$$operators/controller-gen" && \
+		YOYU_VPA_RECOMMENDER="$$vpa/recommender" YOYU_CONTROLLER_GEN="$$operators/controller-gen" \
+		YOYU_HELM="$$helm/helm" YOYU_CHROMIUM="$$chromium" && \
 	$(if $(RACE),,echo "no C compiler here: testing without -race" >&2 &&) \
 	echo "go vet ./..." && go vet ./... && \
 	echo "go test $(RACE) -timeout $(TEST_TIMEOUT) $(TESTFLAGS) ./..." && \
@@ -74,6 +77,10 @@ torture: ## yoyu killed 2,000 times, or DEATHS; hours
 	export YOYU_REAL=1 YOYU_PROMETHEUS="$$parts/prometheus" YOYU_PROMTOOL="$$parts/promtool" YOYU_TORTURE=$(DEATHS) && \
 	go test -count=1 -timeout 4h -run Killed ./test/e2e
 
+# The same commit gives the same archives, byte for byte, where tar is GNU's: names in order, nobody's
+# name, the time of the commit.
+SAME := $(if $(findstring GNU,$(shell tar --version 2>/dev/null)),--sort=name --owner=0 --group=0 --numeric-owner --mode=u=rwX$(comma)go=rX --mtime=@$(shell git log -1 --format=%ct 2>/dev/null || echo 0))
+
 dist: ## archives for every platform with checksums, in dist/
 	@rm -rf dist && mkdir dist
 	@set -e; for platform in $(PLATFORMS); do \
@@ -83,7 +90,7 @@ dist: ## archives for every platform with checksums, in dist/
 		mkdir "dist/$$name"; \
 		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch go build -trimpath -ldflags '$(LDFLAGS)' -o "dist/$$name/yoyu$$exe" .; \
 		cp LICENSE README.md config.example.yaml "dist/$$name/"; \
-		tar -C dist -czf "dist/$$name.tar.gz" "$$name"; \
+		tar -C dist $(SAME) -cf - "$$name" | gzip -n > "dist/$$name.tar.gz"; \
 		rm -r "dist/$$name"; \
 	done
 	@cd dist && if command -v sha256sum >/dev/null; then sha256sum *.tar.gz; else shasum -a 256 *.tar.gz; fi > sha256sums.txt

@@ -49,15 +49,27 @@ type JSONWorkload struct {
 	Cost       Number       `json:"hourly_cost"`
 	Exposure   Number       `json:"budget_exposure_ratio"` // of an error budget, when a change goes wrong
 	Trade      Number       `json:"monthly_savings_per_budget_percent"`
+	Skew       Number       `json:"pod_skew_ratio"` // use of the largest pod over that of the one in the middle
 	QoS        string       `json:"qos_class"`
 	NextQoS    string       `json:"proposed_qos_class"`
 	ManagedBy  string       `json:"managed_by"` // who would undo a patch; "" when nobody is known to
 
 	Containers []JSONContainer         `json:"containers"`
-	Patch      []rightsizing.Operation `json:"patch"`      // JSON patch of the next change; null where there is none, or a budget blocks it
-	VPAPatch   []rightsizing.Operation `json:"vpa_patch"`  // JSON patch of the policy of a VPA that applies; null where it may stay
-	Chart      string                  `json:"helm_chart"` // without its version; "" when none is known
+	Patch      []rightsizing.Operation `json:"patch"`       // JSON patch of the next change; null where there is none, or a budget blocks it
+	VPAPatch   []rightsizing.Operation `json:"vpa_patch"`   // JSON patch of the policy of a VPA that applies; null where it may stay
+	LastChange *JSONChange             `json:"last_change"` // null when none was seen
+	Chart      string                  `json:"helm_chart"`  // without its version; "" when none is known
 	Release    string                  `json:"helm_release"`
+}
+
+// JSONChange is the last change of what a workload's template asks for, and how it went.
+type JSONChange struct {
+	At        time.Time               `json:"at"`
+	Direction string                  `json:"direction"`     // raise, shrink, mixed
+	Outcome   string                  `json:"outcome"`       // pending, held, regressed
+	Ended     *time.Time              `json:"ended"`         // null while it is pending
+	Reasons   []JSONReason            `json:"reasons"`       // why it has regressed
+	Reverse   []rightsizing.Operation `json:"reverse_patch"` // takes it back; null unless it has regressed
 }
 
 // JSONReason is one reason of a verdict.
@@ -178,8 +190,16 @@ func newJSONWorkload(w *rightsizing.Workload) (JSONWorkload, error) {
 		Verdict: string(w.Verdict), Gate: string(w.Gate), Urgency: w.Urgency, Sentence: w.Sentence,
 		Reasons: []JSONReason{}, EligibleAt: moment(w.EligibleAt), Currency: w.Currency,
 		Savings: Number(w.Savings), Cost: Number(w.Cost), Exposure: Number(w.Exposure), Trade: Number(w.Trade),
-		QoS: w.QoS, NextQoS: w.ProposedQoS, ManagedBy: w.Managed, Containers: []JSONContainer{}, Patch: patch,
+		Skew: Number(w.Skew), QoS: w.QoS, NextQoS: w.ProposedQoS, ManagedBy: w.Managed, Containers: []JSONContainer{}, Patch: patch,
 		VPAPatch: policy, Chart: w.Chart, Release: w.Release,
+	}
+	if c := w.Change; c != nil {
+		out.LastChange = &JSONChange{
+			At: c.At.UTC(), Direction: string(c.Direction), Outcome: string(c.Outcome), Ended: moment(c.Ended), Reasons: []JSONReason{}, Reverse: c.Reverse,
+		}
+		for _, r := range c.Reasons {
+			out.LastChange.Reasons = append(out.LastChange.Reasons, JSONReason{r.Container, r.Resource, r.Code})
+		}
 	}
 	for _, r := range w.Reasons {
 		out.Reasons = append(out.Reasons, JSONReason{r.Container, r.Resource, r.Code})

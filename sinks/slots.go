@@ -105,7 +105,10 @@ func (r *Report) Shape() *Shape {
 	for i := range r.Workloads {
 		w := &r.Workloads[i]
 		kept := rightsizing.Workload{Namespace: w.Namespace, Kind: w.Kind, Name: w.Name, VPA: w.VPA, UpdateMode: w.UpdateMode, Services: slices.Clone(w.Services)}
-		kept.Reasons, kept.Currency = slices.Clone(w.Reasons), w.Currency
+		kept.Reasons, kept.Currency, kept.Tallies = slices.Clone(w.Reasons), w.Currency, slices.Clone(w.Tallies)
+		if c := w.Change; c != nil {
+			kept.Change = &rightsizing.Change{Direction: c.Direction, Outcome: c.Outcome}
+		}
 		for k := range w.Containers {
 			kept.Containers = append(kept.Containers, rightsizing.Container{Name: w.Containers[k].Name})
 		}
@@ -193,5 +196,7 @@ func (s *outline) fits(st *slo.Status) bool {
 func sameDescription(a, b *rightsizing.Workload) bool {
 	return sameWorkload(a, b) && a.VPA == b.VPA && a.UpdateMode == b.UpdateMode && a.Currency == b.Currency &&
 		slices.Equal(a.Services, b.Services) && slices.Equal(a.Reasons, b.Reasons) &&
+		(a.Change == nil) == (b.Change == nil) && (a.Change == nil || a.Change.Direction == b.Change.Direction && a.Change.Outcome == b.Change.Outcome) &&
+		slices.EqualFunc(a.Tallies, b.Tallies, func(a, b rightsizing.Tally) bool { return a.Direction == b.Direction && a.Outcome == b.Outcome }) &&
 		slices.EqualFunc(a.Containers, b.Containers, func(a, b rightsizing.Container) bool { return a.Name == b.Name })
 }

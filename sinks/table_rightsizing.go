@@ -180,6 +180,13 @@ func (d JSONRightsizing) WritePatch(w io.Writer, ungated bool) error {
 			return err
 		}
 		fmt.Fprintf(&out, "\n# %s: %s%s\n", one.address(), one.said(), oneLine(one.Sentence))
+		if one.LastChange != nil && len(one.LastChange.Reverse) > 0 {
+			back, err := (&rightsizing.Workload{Namespace: one.Namespace, Kind: one.WorkloadKind, Name: one.Workload}).Command(one.LastChange.Reverse)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(&out, "# this takes the change of %s back:\n%s\n", one.LastChange.At.Format(time.RFC3339), back)
+		}
 		if len(one.VPAPatch) > 0 {
 			policy, err := (&rightsizing.Workload{Namespace: one.Namespace, VPA: one.VPA}).PolicyCommand(one.VPAPatch)
 			if err != nil {

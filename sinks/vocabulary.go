@@ -393,6 +393,24 @@ var (
 			p.putIf(w.Cost.Defined && w.Verdict == rightsizing.Raise, w.Cost.Float, Label{"currency", w.Currency})
 		},
 	}
+	LastChange = &Family{
+		Name: "rightsizing_last_change_timestamp_seconds", Scope: PerWorkload, Labels: []string{"direction", "outcome"},
+		Help: "When what the workload's template asks for was last seen to change: direction is raise, shrink or mixed, outcome pending for a day, then held or regressed; absent when no change was seen.",
+		ofWorkload: func(p *pen, w *rightsizing.Workload) {
+			if c := w.Change; c != nil {
+				p.putTime(c.At, Label{"direction", string(c.Direction)}, Label{"outcome", string(c.Outcome)})
+			}
+		},
+	}
+	Changes = &Family{
+		Name: "rightsizing_changes_total", Type: Counter, Scope: PerWorkload, Labels: []string{"direction", "outcome"},
+		Help: "Changes of what the workload's template asks for that have held for a day, or have regressed.",
+		ofWorkload: func(p *pen, w *rightsizing.Workload) {
+			for _, t := range w.Tallies {
+				p.put(float64(t.Count), Label{"direction", string(t.Direction)}, Label{"outcome", string(t.Outcome)})
+			}
+		},
+	}
 	WorkloadInfo = &Family{
 		Name: "slo_workload_info", Type: Info, Scope: PerEdge,
 		Help: "A service and a workload that it runs on; always 1.",
@@ -416,7 +434,7 @@ var Families = []*Family{
 	VPAInfo, VPACPU, VPAMemory, VPACheckpoint,
 	RequestCPU, RequestMemory, LimitCPU, LimitMemory,
 	ProposedCPU, ProposedMemory, HeadroomCPU, HeadroomMemory,
-	Replicas, Verdict, Reason, HourlySavings, HourlyCost, WorkloadInfo,
+	Replicas, Verdict, Reason, HourlySavings, HourlyCost, LastChange, Changes, WorkloadInfo,
 }
 
 // Dotted is the family's name in Datadog: a dot after the first word ("slo.burn_rate").
@@ -597,12 +615,12 @@ func (p *pen) putIf(holds bool, v float64, more ...Label) {
 }
 
 // putTime yields a moment in Unix seconds; a zero time is undefined.
-func (p *pen) putTime(t time.Time) {
+func (p *pen) putTime(t time.Time, more ...Label) {
 	if t.IsZero() {
-		p.put(math.NaN())
+		p.put(math.NaN(), more...)
 		return
 	}
-	p.put(float64(t.UnixMilli()) / 1000)
+	p.put(float64(t.UnixMilli())/1000, more...)
 }
 
 // putCorrections yields what one number says of every correction of an SLO. A report that does not

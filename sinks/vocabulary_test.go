@@ -31,6 +31,7 @@ func TestNamesAreFinal(t *testing.T) {
 		rightsizing_proposed_request_cpu_cores rightsizing_proposed_request_memory_bytes
 		rightsizing_headroom_cpu_cores rightsizing_headroom_memory_bytes
 		rightsizing_replicas rightsizing_verdict rightsizing_reason rightsizing_hourly_savings rightsizing_hourly_cost
+		rightsizing_last_change_timestamp_seconds rightsizing_changes_total
 		slo_workload_info`)
 	var got []string
 	for _, f := range sinks.Families {

@@ -45,6 +45,8 @@ const (
 	PromQL   Kind = "promql"   // expressions over {{.window}}
 	Ratio    Kind = "ratio"    // an expression that is already a ratio
 	Datadog  Kind = "datadog"  // metric queries of Datadog, added up and taken away
+
+	CloudWatch Kind = "cloudwatch" // statistics of CloudWatch metrics, likewise
 )
 
 // Indicator says which events are counted and which of them are bad. Of Bad and Good at most one
@@ -52,9 +54,11 @@ const (
 type Indicator struct {
 	Kind Kind
 
-	Total string // Counters: selector; PromQL: expression; Datadog: query
-	Bad   string // Counters: selector; PromQL, Ratio: expression; Datadog: query
+	Total string // Counters: selector; PromQL: expression; Datadog: query; CloudWatch: metrics
+	Bad   string // Counters: selector; PromQL, Ratio: expression; Datadog: query; CloudWatch: metrics
 	Good  string // in place of Bad
+
+	Scope string // CloudWatch: whose metrics, as selectors.CloudWatchScope writes it
 
 	Histogram string  // Latency: selector by the family's base name, no _bucket
 	Below     float64 // Latency: threshold in the histogram's own unit, seconds as a rule

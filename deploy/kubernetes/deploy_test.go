@@ -283,6 +283,7 @@ func TestOverlays(t *testing.T) {
 	}
 	more := map[string][]string{ // kinds that come on top of the base's
 		"overlays/prometheus-operator": {"PrometheusRule", "ServiceMonitor"},
+		"overlays/datadog-agent":       nil,
 		"overlays/irsa":                nil,
 		"overlays/pod-identity":        nil,
 		"overlays/secrets-store-csi":   {"SecretProviderClass"},

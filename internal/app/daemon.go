@@ -25,6 +25,7 @@ import (
 	"github.com/yoyu-sre/yoyu/internal/pipeline"
 	"github.com/yoyu-sre/yoyu/internal/web"
 	"github.com/yoyu-sre/yoyu/sinks"
+	"github.com/yoyu-sre/yoyu/sinks/compatibility"
 	sinkprom "github.com/yoyu-sre/yoyu/sinks/prom"
 	"github.com/yoyu-sre/yoyu/slo"
 )
@@ -81,6 +82,7 @@ func loadConfig(p *process, file string) (*config.Config, error) {
 	for _, w := range c.Warnings {
 		p.log.Warn(w.Error())
 	}
+	p.warnEphemeral(c)
 	return c, nil
 }
 
@@ -93,6 +95,7 @@ type daemon struct {
 	registry *prometheus.Registry
 	metrics  *pipeline.Metrics
 	exposed  *sinkprom.Sink
+	others   *compatibility.Sink // the report under names of other projects
 	face     *web.Server
 	state    *state
 	reload   reloads
@@ -101,6 +104,7 @@ type daemon struct {
 	asks     pipeline.Asks
 	began    time.Time
 	present  atomic.Pointer[config.Config] // the configuration in force
+	still    time.Time                     // the one moment to show; zero: the present, and on
 
 	started func(address string)                                        // told once the address is open; nil: nobody
 	past    func(e *slo.Engine, c *config.Config, now *assembled) error // fills the windows before the first tick; nil: nothing to fill
@@ -132,6 +136,8 @@ func newDaemon(p *process, s serving, load func() (*config.Config, error)) (*dae
 	d.registry.MustRegister(d.state.collectors()...)
 	d.registry.MustRegister(d.reload.ok, d.reload.when)
 	d.exposed = sinkprom.New(sinkprom.Options{Name: "metrics"})
+	d.others = compatibility.New()
+	d.registry.MustRegister(d.others)
 
 	external, prefix, err := s.addresses()
 	if err != nil {
@@ -193,7 +199,11 @@ func (d *daemon) run(ctx context.Context) error {
 	d.seen = stampOf(c)
 	d.reload.ok.Set(1)
 	d.reload.when.SetToCurrentTime()
-	engine.Watch(time.Now())
+	watched := d.still
+	if watched.IsZero() {
+		watched = time.Now()
+	}
+	engine.Watch(watched)
 	if d.past != nil && !d.state.restored {
 		if err := d.past(engine, c, now); err != nil {
 			return err
@@ -205,6 +215,9 @@ func (d *daemon) run(ctx context.Context) error {
 	served := d.serve(ctx, stop)
 	defer func() { <-served }()
 
+	if !d.still.IsZero() {
+		return d.hold(ctx, engine, c, now)
+	}
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
@@ -220,6 +233,30 @@ func (d *daemon) run(ctx context.Context) error {
 		}
 		engine.Set(again.config.Objectives)
 		c, now = again.config, again.parts
+	}
+}
+
+// hold shows one moment until ctx ends: no source of events is asked, and nothing is sent.
+func (d *daemon) hold(ctx context.Context, engine *slo.Engine, c *config.Config, now *assembled) error {
+	d.exposed.Show(c.Series)
+	d.present.Store(c)
+	line := pipeline.New(pipeline.Options{
+		Engine: engine, Workloads: now.workloads, Judge: d.complete(c), Sinks: []sinks.Sink{d.exposed, d.face},
+		Metrics: d.metrics, Logger: d.log,
+	})
+	if err := line.Tick(ctx, d.still); err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+				return cause
+			}
+			return nil
+		case look := <-d.asks:
+			look(engine)
+		}
 	}
 }
 
@@ -268,14 +305,19 @@ func (d *daemon) complete(c *config.Config) func(*sinks.Report) {
 // turn runs the pipeline of one configuration until ctx ends (nil) or another takes over.
 func (d *daemon) turn(ctx context.Context, engine *slo.Engine, c *config.Config, now *assembled, hangup <-chan os.Signal) (*next, error) {
 	d.exposed.Show(c.Series)
+	d.others.Show(c.Compatibility)
+	outlets := append(now.sinks[:len(now.sinks):len(now.sinks)], d.exposed, d.face)
+	if len(c.Compatibility) > 0 {
+		outlets = append(outlets, d.others)
+	}
 	d.present.Store(c)
 	line := pipeline.New(pipeline.Options{
 		Engine: engine, Lanes: now.lanes, Workloads: now.workloads, Judge: d.complete(c),
-		Sinks: append(now.sinks[:len(now.sinks):len(now.sinks)], d.exposed, d.face), Metrics: d.metrics, Logger: d.log,
+		Sinks: outlets, Metrics: d.metrics, Logger: d.log,
 		Commit: d.state.commit, Asks: d.asks,
 	})
 	running, halt := context.WithCancel(ctx)
-	followed := follow(running, now.workloads)
+	followed := now.follow(running)
 	defer func() { halt(); followed() }()
 	ended := make(chan error, 1)
 	go func() { ended <- line.Run(running) }()

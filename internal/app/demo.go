@@ -23,17 +23,29 @@ func addDemo(k *kingpin.Application, p *process) (string, func(context.Context) 
 	seed := c.Flag("seed", "Equal seeds tell equal stories.").Default("1").Int64()
 	// For trying yoyu with something that plays Datadog better than the demo does.
 	intake := c.Flag("datadog-url", "Address that plays Datadog in place of the demo's own.").Hidden().String()
+	// For pictures, and for tests that want the same numbers every time.
+	at := c.Flag("at", "Show this moment (RFC 3339) and nothing after it.").Hidden().String()
 	var s serving
 	s.flags(c, "data/demo/")
-	return "demo", func(ctx context.Context) error { return p.demo(ctx, s, *seed, *intake) }
+	return "demo", func(ctx context.Context) error {
+		o := demo.Options{Seed: *seed, Intake: *intake, Logger: p.log}
+		if *at != "" {
+			var err error
+			if o.Now, err = time.Parse(time.RFC3339, *at); err != nil {
+				return fmt.Errorf("--at: %q: not a time such as 2026-01-15T10:00:00Z", *at)
+			}
+			o.Still = true
+		}
+		return p.demo(ctx, s, o)
+	}
 }
 
 // demo opens the shop and runs the daemon on it. The shop's month of history comes from the same
 // recorded source as a backtest's; from then on its pods are scraped like any stranger's.
-func (p *process) demo(ctx context.Context, s serving, seed int64, intake string) error {
+func (p *process) demo(ctx context.Context, s serving, o demo.Options) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	shop := demo.New(demo.Options{Seed: seed, Intake: intake, Logger: p.log})
+	shop := demo.New(o)
 	if err := shop.Start(ctx); err != nil {
 		return err
 	}
@@ -44,6 +56,9 @@ func (p *process) demo(ctx context.Context, s serving, seed int64, intake string
 	}
 	d.past = func(e *slo.Engine, c *config.Config, now *assembled) error {
 		return remember(ctx, e, c, now, d.state.memory, shop)
+	}
+	if o.Still {
+		d.still = shop.Opening()
 	}
 	d.started = func(address string) { p.welcome(address, d.prefix, shop) }
 	return d.run(ctx)

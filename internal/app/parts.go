@@ -15,8 +15,10 @@ import (
 	"github.com/yoyu-sre/yoyu/sinks"
 	sinkalertmanager "github.com/yoyu-sre/yoyu/sinks/alertmanager"
 	sinkdatadog "github.com/yoyu-sre/yoyu/sinks/datadog"
+	"github.com/yoyu-sre/yoyu/sinks/remotewrite"
 	"github.com/yoyu-sre/yoyu/slo"
 	"github.com/yoyu-sre/yoyu/sources"
+	"github.com/yoyu-sre/yoyu/sources/cloudwatch"
 	sourcedatadog "github.com/yoyu-sre/yoyu/sources/datadog"
 	"github.com/yoyu-sre/yoyu/sources/kubernetes"
 	"github.com/yoyu-sre/yoyu/sources/promapi"
@@ -33,6 +35,7 @@ type counter struct {
 	backfill time.Duration // how far back it can be asked; 0: it knows no past
 	live     func(ctx context.Context) ([]liveFinding, error)
 	oldest   func(ctx context.Context) (time.Time, error) // nil: nobody can say
+	follow   func(ctx context.Context) (wait func())      // keeps up with what it finds its targets by; nil: it finds none
 }
 
 // partOptions are what every part is made with.
@@ -52,6 +55,7 @@ type partOptions struct {
 // The tables of names and constructors.
 var (
 	countingTypes = map[string]counting{
+		"cloudwatch": newCloudWatch,
 		"datadog":    newDatadogSource,
 		"prometheus": newPrometheus,
 		"scrape":     newScrape,
@@ -62,6 +66,7 @@ var (
 	sinkTypes = map[string]func(config.Sink, *config.Config, partOptions) (sinks.Sink, error){
 		"alertmanager": newAlertmanager,
 		"datadog":      newDatadog,
+		"remote_write": newRemoteWrite,
 	}
 )
 
@@ -70,7 +75,23 @@ func newScrape(from config.Source, o partOptions) (*counter, error) {
 	if err := from.Decode(&c); err != nil {
 		return nil, err
 	}
+	var pods *kubernetes.Pods
+	var found func(context.Context) ([]string, error)
+	if d := c.Kubernetes; d != nil {
+		which := kubernetes.PodsConfig{Kubeconfig: d.Kubeconfig, Context: d.Context, Namespaces: d.Namespaces, Selector: d.Selector, Port: d.Port}
+		if err := which.Validate(); err != nil {
+			return nil, fmt.Errorf("kubernetes: %w", err)
+		}
+		if !o.dry {
+			var err error
+			if pods, err = kubernetes.NewPods(which, nil); err != nil {
+				return nil, fmt.Errorf("kubernetes: %w", err)
+			}
+			found = pods.Addresses
+		}
+	}
 	s, err := scrape.New(scrape.Options{
+		Pods: found,
 		Name: from.Name, Config: c, Tick: o.tick, Questions: o.questions, Logger: o.log,
 		Keep: o.keep, Progress: o.progress,
 		Failed: func(f *scrape.Failure) {
@@ -82,7 +103,11 @@ func newScrape(from config.Source, o partOptions) (*counter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &counter{source: s, live: func(ctx context.Context) ([]liveFinding, error) {
+	var follow func(context.Context) func()
+	if pods != nil {
+		follow = pods.Follow
+	}
+	return &counter{source: s, follow: follow, live: func(ctx context.Context) ([]liveFinding, error) {
 		checks, err := s.Live(ctx, time.Now())
 		out := make([]liveFinding, 0, len(checks))
 		for _, one := range checks {
@@ -126,6 +151,21 @@ func newAlertmanager(from config.Sink, c *config.Config, o partOptions) (sinks.S
 	return sinkalertmanager.New(sinkalertmanager.Options{
 		Name: from.Name, Config: settings, ExternalLabels: c.ExternalLabels, ExternalURL: o.external, Logger: o.log,
 	})
+}
+
+func newRemoteWrite(from config.Sink, c *config.Config, o partOptions) (sinks.Sink, error) {
+	settings := remotewrite.DefaultConfig()
+	if err := from.Decode(&settings); err != nil {
+		return nil, err
+	}
+	options := remotewrite.Options{Name: from.Name, Config: settings, ExternalLabels: c.ExternalLabels, Selection: c.Series, Logger: o.log}
+	if o.dropped != nil {
+		options.Dropped = func(reason string, samples int) { o.dropped(from.Name, reason, samples) }
+	}
+	if o.published != nil {
+		options.Counted = func(series int) { o.published(from.Name, series) }
+	}
+	return remotewrite.New(options)
 }
 
 // parts are the outside systems of one configuration.
@@ -183,6 +223,9 @@ func assemble(c *config.Config, old *assembled, o partOptions) (*assembled, erro
 	}
 	for _, from := range c.Sinks {
 		text := fmt.Sprintf("%s %s %v", from.Type, from.Text(), c.ExternalLabels)
+		if from.Type == "remote_write" {
+			text += fmt.Sprintf(" %v", c.Series) // it sends what is on /metrics
+		}
 		m, ok := old.find("sink "+from.Name, text)
 		if !ok {
 			one, err := sinkTypes[from.Type](from, c, o)
@@ -267,6 +310,26 @@ func newDatadogSource(from config.Source, o partOptions) (*counter, error) {
 		return nil, err
 	}
 	s, err := sourcedatadog.New(sourcedatadog.Options{Name: from.Name, Config: c, Tick: o.tick, Questions: o.questions, Logger: o.log})
+	if err != nil {
+		return nil, err
+	}
+	return &counter{source: s, backfill: time.Duration(c.Limits.Backfill), live: func(ctx context.Context) ([]liveFinding, error) {
+		checks, err := s.Live(ctx, time.Now().Add(-from.Delay))
+		out := make([]liveFinding, 0, len(checks))
+		for _, one := range checks {
+			out = append(out, liveFinding{slo: one.SLO, fault: one.Fault(), text: one.Text()})
+		}
+		return out, err
+	}}, nil
+}
+
+// newCloudWatch makes a source that asks CloudWatch for what it has counted.
+func newCloudWatch(from config.Source, o partOptions) (*counter, error) {
+	c := cloudwatch.DefaultConfig()
+	if err := from.Decode(&c); err != nil {
+		return nil, err
+	}
+	s, err := cloudwatch.New(cloudwatch.Options{Name: from.Name, Config: c, Tick: o.tick, Questions: o.questions, Logger: o.log})
 	if err != nil {
 		return nil, err
 	}

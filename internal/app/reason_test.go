@@ -13,6 +13,7 @@ import (
 
 	"github.com/yoyu-sre/yoyu/internal/config"
 	"github.com/yoyu-sre/yoyu/internal/pipeline"
+	"github.com/yoyu-sre/yoyu/sinks"
 	"github.com/yoyu-sre/yoyu/slo"
 	"github.com/yoyu-sre/yoyu/sources"
 	"github.com/yoyu-sre/yoyu/sources/promapi"
@@ -138,6 +139,58 @@ func TestReasonsOfDatadog(t *testing.T) {
 		}
 		if err == nil || pipeline.Reason(err) != c.why {
 			t.Errorf("%v is counted as %s, want %s", err, pipeline.Reason(err), c.why)
+		}
+	}
+}
+
+// The same for a server of remote write.
+func TestReasonsOfRemoteWrite(t *testing.T) {
+	for _, c := range []struct {
+		why    string
+		answer http.HandlerFunc // nil: nobody listens
+	}{
+		{"refused", nil},
+		{"timeout", func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			<-r.Context().Done()
+		}},
+		{"http_4xx", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(400) }},
+		{"http_5xx", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }},
+		{"redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) }},
+	} {
+		server := httptest.NewServer(c.answer)
+		t.Cleanup(server.Close)
+		if c.answer == nil {
+			server.Close()
+		}
+		settings, err := config.Parse("config.yaml", fmt.Appendf(nil, `
+external_labels: {cluster: tokyo}
+sinks: [{name: mimir, type: remote_write, url: %q, timeout: 50ms}]
+sources: [{name: pods, type: scrape, targets: ["http://localhost:1/metrics"]}]
+slos:
+  - {name: it, service: shop, source: pods, objective: 99, period: 30d, indicator: {counters: {total: requests_total, bad: errors_total}}}
+`, server.URL+"/api/v1/push"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		dropped := map[string]int{}
+		parts, err := assemble(settings, nil, partOptions{log: slogDiscard, dropped: func(sink, reason string, n int) { dropped[sink+" "+reason] += n }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		engine, err := newEngine(settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now().Truncate(30 * time.Second)
+		ctx, stop := context.WithTimeout(t.Context(), time.Second)
+		err = parts.sinks[0].Write(ctx, &sinks.Report{Time: now, SLOs: engine.Evaluate(now)})
+		stop()
+		if err == nil || pipeline.Reason(err) != c.why {
+			t.Errorf("%v is counted as %s, want %s", err, pipeline.Reason(err), c.why)
+		}
+		if n, born := dropped["mimir bad_request"]; !born || (n > 0) != (c.why == "http_4xx") {
+			t.Errorf("%s: dropped %v", c.why, dropped)
 		}
 	}
 }

@@ -84,6 +84,22 @@ func follow(ctx context.Context, all []sources.Source[rightsizing.Workload]) (wa
 	}
 }
 
+// follow has all parts that can keep up with a cluster by themselves, until ctx ends; the function waits
+// for them.
+func (a *assembled) follow(ctx context.Context) (wait func()) {
+	waits := []func(){follow(ctx, a.workloads)}
+	for _, one := range a.counters {
+		if one.follow != nil {
+			waits = append(waits, one.follow(ctx))
+		}
+	}
+	return func() {
+		for _, wait := range waits {
+			wait()
+		}
+	}
+}
+
 // owners says which services run on a workload.
 type owners struct {
 	named   map[config.Workload][]string // by configuration

@@ -71,16 +71,32 @@ type datadogSourceOptions struct {
 	} `yaml:"limits"`
 }
 
+// cloudWatchOptions stand for the configuration of sources/cloudwatch.
+type cloudWatchOptions struct {
+	Region       string  `yaml:"region"`
+	Profile      string  `yaml:"profile"`
+	RoleARN      string  `yaml:"role_arn"`
+	ExternalID   string  `yaml:"external_id"`
+	URL          string  `yaml:"url"`
+	PricePer1000 float64 `yaml:"price_per_1000_metrics"`
+	Limits       struct {
+		RequestsPerSecond float64       `yaml:"requests_per_second"`
+		Concurrency       int           `yaml:"concurrency"`
+		MaxSeries         int           `yaml:"max_series"`
+		Backfill          time.Duration `yaml:"backfill"`
+	} `yaml:"limits"`
+}
+
 // decode reads the options of every source and sink, as the program does when it loads.
 func decode(c *config.Config) error {
 	var all []error
 	for _, s := range c.Sources {
 		into := map[string]any{"prometheus": new(prometheusOptions), "scrape": new(scrapeOptions), "kubernetes": new(kubernetesOptions),
-			"datadog": new(datadogSourceOptions)}[s.Type]
+			"datadog": new(datadogSourceOptions), "cloudwatch": new(cloudWatchOptions)}[s.Type]
 		all = append(all, s.Decode(into))
 	}
 	for _, s := range c.Sinks {
-		into := map[string]any{"datadog": new(datadogOptions), "alertmanager": new(alertmanagerOptions)}[s.Type]
+		into := map[string]any{"datadog": new(datadogOptions), "alertmanager": new(alertmanagerOptions), "remote_write": new(remoteWriteOptions)}[s.Type]
 		all = append(all, s.Decode(into))
 	}
 	return errors.Join(all...)
@@ -94,6 +110,12 @@ type alertmanagerOptions struct {
 	Timeout     string            `yaml:"timeout"`
 	Inhibit     bool              `yaml:"inhibit"`
 	Annotations map[string]string `yaml:"annotations"`
+}
+
+// remoteWriteOptions stand for the configuration of sinks/remotewrite.
+type remoteWriteOptions struct {
+	URL     string `yaml:"url"`
+	Timeout string `yaml:"timeout"`
 }
 
 // environment is the only one that tests see.

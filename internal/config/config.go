@@ -15,6 +15,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/yoyu-sre/yoyu/sinks"
+	"github.com/yoyu-sre/yoyu/sinks/compatibility"
 	"github.com/yoyu-sre/yoyu/slo"
 	"github.com/yoyu-sre/yoyu/sources"
 )
@@ -35,9 +36,10 @@ type Config struct {
 	Corrections []Correction
 	Rightsizing Rightsizing
 
-	Files    []string // every file that was read, the configuration itself first
-	Globs    []string // where files are looked for besides: slo_files, from the configuration's folder
-	Warnings Faults   // what loads, but can never work or is doubtful
+	Compatibility []compatibility.Project // whose names the report has on /metrics besides
+	Files         []string                // every file that was read, the configuration itself first
+	Globs         []string                // where files are looked for besides: slo_files, from the configuration's folder
+	Warnings      Faults                  // what loads, but can never work or is doubtful
 
 	policies []policy         // as written, for YAML and Variant
 	entries  map[string]value // where each objective is written
@@ -139,18 +141,13 @@ func BuiltIn() Types {
 				Delay:    15 * time.Second,
 			},
 			"datadog":    {Answers: []sources.Kind{sources.Datadog}, Delay: 2 * time.Minute},
+			"cloudwatch": {Answers: []sources.Kind{sources.CloudWatch}, Delay: 3 * time.Minute},
 			"scrape":     {Answers: []sources.Kind{sources.Counters, sources.Latency, sources.Gauge}, Present: true},
 			"kubernetes": {Cluster: true},
 		},
-		Sinks: []string{"alertmanager", "datadog"},
+		Sinks: []string{"alertmanager", "datadog", "remote_write"},
 	}
 }
-
-// Types that the configuration has names for, but that not every version of yoyu has.
-var (
-	laterSources = []string{"cloudwatch"}
-	laterSinks   = []string{"remote_write"}
-)
 
 // Option changes how a configuration is read.
 type Option func(*loader)
@@ -261,8 +258,8 @@ type loader struct {
 // Fields of the configuration file. Those that come with later versions are known already.
 var (
 	rootFields = fields{
-		known: []string{"tick", "external_labels", "series", "gate", "sources", "sinks", "defaults", "slo_files", "services", "slos", "alert_policies", "corrections", "budget_policy", "rightsizing"},
-		later: []string{"specs", "compatibility"},
+		known: []string{"tick", "external_labels", "series", "gate", "sources", "sinks", "defaults", "slo_files", "services", "slos", "alert_policies", "corrections", "budget_policy", "rightsizing", "compatibility"},
+		later: []string{"specs"},
 	}
 	fileFields    = fields{known: []string{"services", "slos"}}
 	seriesFields  = fields{known: []string{"windows", "families", "without"}}
@@ -294,6 +291,7 @@ func (l *loader) load(name string, data []byte) {
 		c.ExternalLabels = nil
 	}
 	l.readSeries()
+	l.readCompatibility()
 	l.readGate()
 	l.readSources()
 	l.readSinks()
@@ -384,15 +382,13 @@ func (v value) pick(keys []string) (object, bool) {
 }
 
 // kindOf reads the type of a source or sink.
-func kindOf(o object, what string, known, later []string) (string, bool) {
+func kindOf(o object, what string, known []string) (string, bool) {
 	g := need(o, "type", "write "+either(known), value.text)
 	switch {
 	case !g.ok:
 		return "", false
 	case contains(known, g.value):
 		return g.value, true
-	case contains(later, g.value):
-		g.from.fault(fmt.Sprintf("%s type %q is not part of this version of yoyu", what, g.value), "use "+either(known))
 	default:
 		g.from.fault(fmt.Sprintf("unknown %s type %q", what, g.value), didYouMean(g.value, known))
 	}
@@ -423,7 +419,7 @@ func (l *loader) readSources() {
 			continue
 		}
 		name := need(o, "name", "objectives call a source by its name", value.identifier)
-		kind, kindOK := kindOf(o, "source", sortedKeys(l.types.Sources), laterSources)
+		kind, kindOK := kindOf(o, "source", sortedKeys(l.types.Sources))
 		delay := read(o, "delay", value.length)
 		if !name.ok {
 			continue
@@ -464,7 +460,7 @@ func (l *loader) readSinks() {
 			continue
 		}
 		name := need(o, "name", "logs and metrics call a sink by its name", value.identifier)
-		kind, kindOK := kindOf(o, "sink", l.types.Sinks, laterSinks)
+		kind, kindOK := kindOf(o, "sink", l.types.Sinks)
 		if name.ok && first(names, "sink", name) && kindOK {
 			l.config.Sinks = append(l.config.Sinks, Sink{Name: name.value, Type: kind, Line: entry.node.Line, options: newOptions(entry, common)})
 		}

@@ -24,7 +24,7 @@ func parse(data []byte) (*config.Config, error) {
 
 // values is what a configuration means, without the places where it is written.
 func values(c *config.Config) []any {
-	out := []any{c.Tick, c.ExternalLabels, c.Series, c.Gate, c.Services, c.Objectives, c.Questions, c.Rightsizing}
+	out := []any{c.Tick, c.ExternalLabels, c.Series, c.Gate, c.Services, c.Objectives, c.Questions, c.Rightsizing, c.Compatibility}
 	for _, s := range c.Sources {
 		out = append(out, s.Name, s.Type, s.Delay)
 	}

@@ -204,6 +204,10 @@ var (
 	variable = regexp.MustCompile(`\$\{([^}]*)\}?`)
 	envName  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	userinfo = regexp.MustCompile(`://[^/?#@\s]*@`)
+
+	// In a field that holds an address, also without a scheme.
+	address        = regexp.MustCompile(`(?:^|\.)(?:urls?|targets|proxy_url|token_url)(?:\[[0-9]+\])*$`)
+	userinfoBefore = regexp.MustCompile(`^[^/?#@\s]*@`)
 )
 
 // prepare walks the whole document once: it refuses what is not read anywhere, and expands the
@@ -268,6 +272,9 @@ func (v value) prepare(expanded, outside bool) bool {
 		if outside && userinfo.MatchString(n.Value) { // whatever the environment put in, too
 			v.fault("the address holds a password", "take it out, and use basic_auth with password_file")
 			n.Value = userinfo.ReplaceAllString(n.Value, "://")
+		} else if outside && address.MatchString(v.path) && userinfoBefore.MatchString(n.Value) {
+			v.fault("the address holds a password", "take it out, and use basic_auth with password_file")
+			n.Value = userinfoBefore.ReplaceAllString(n.Value, "")
 		}
 		if m := variable.FindStringSubmatch(n.Value); !expanded && m != nil && envName.MatchString(m[1]) && strings.HasSuffix(m[0], "}") {
 			v.warn(fmt.Sprintf("%s is not expanded here", m[0]), "only url, site, region, tags and external_labels are")
@@ -318,7 +325,16 @@ func (v value) shape() string {
 func (v value) empty() bool { return v.node.Kind == yaml.ScalarNode && v.node.ShortTag() == "!!null" }
 
 // quoted is the value's text for a message: numbers bare, other text in quotes, long text cut.
-func (v value) quoted() string { return quote(v.node.Value) }
+// What stands in a place for credentials is not repeated: it may be one that was put there by mistake.
+func (v value) quoted() string {
+	if credentials.MatchString(v.path) {
+		return "it"
+	}
+	return quote(v.node.Value)
+}
+
+// credentials are the fields of sources and sinks that say how yoyu proves who it is.
+var credentials = regexp.MustCompile(`^(?:(?:sources|sinks)\[[0-9]+\]\.)?(?:basic_auth|authorization|oauth2|tls_config|http_headers|proxy_connect_header|bearer_token|bearer_token_file|api_key_file|app_key_file)\b`)
 
 func quote(text string) string {
 	if number.MatchString(text) || numberWithUnit.MatchString(text) {

@@ -42,10 +42,7 @@ var (
 		"counting", "budgeting", "labels", "runbook_url", "alert_policy", "budget_policy",
 	}}
 	periodFields    = fields{known: []string{"calendar", "timezone"}}
-	indicatorFields = fields{
-		known: []string{"counters", "latency", "gauge", "promql", "ratio", "datadog"},
-		later: []string{"cloudwatch"},
-	}
+	indicatorFields = fields{known: []string{"counters", "latency", "gauge", "promql", "ratio", "datadog", "cloudwatch"}}
 	budgetingFields = fields{known: []string{"method", "slice", "target", "empty"}}
 )
 
@@ -156,7 +153,7 @@ func (l *loader) expand(name string, o object, own settings) (slo.Objective, Que
 	switch {
 	case counting.value == "pushdown":
 		out.Counting = "pushdown"
-	case kind == sources.PromQL || kind == sources.Ratio || kind == sources.Datadog:
+	case kind == sources.PromQL || kind == sources.Ratio || kind == sources.Datadog || kind == sources.CloudWatch:
 		out.Counting = "expression" // it is the expression that counts, and yoyu cannot know how well
 	}
 	// A classic histogram counts whole events, a native one interpolates; which it is shows only
@@ -527,6 +524,8 @@ func indicator(v value) (in sources.Indicator, ok bool) {
 		return gauge(body, in)
 	case sources.Datadog:
 		return datadog(body, in)
+	case sources.CloudWatch:
+		return cloudWatch(body, in)
 	}
 	return expressions(body, in)
 }

@@ -64,6 +64,11 @@ func (c *Config) YAML() ([]byte, error) {
 	}
 	root.put("corrections", list)
 	root.put("rightsizing", rightsizingNode(c.Rightsizing))
+	list = sequence()
+	for _, p := range c.Compatibility {
+		list.add(plain(string(p)))
+	}
+	root.put("compatibility", list)
 
 	var out bytes.Buffer
 	encoder := yaml.NewEncoder(&out)
@@ -188,6 +193,9 @@ func indicatorNode(in sources.Indicator) *tree {
 		}
 		body.put(key, quoted(in.Compare.Op+" "+strconv.FormatFloat(in.Compare.Value, 'g', -1, 64)))
 	default:
+		if in.Kind == sources.CloudWatch {
+			cloudWatchFields(body, in)
+		}
 		body.word("total", in.Total)
 		body.word("bad", in.Bad)
 		body.word("good", in.Good)

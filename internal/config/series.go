@@ -10,6 +10,7 @@ import (
 
 	"github.com/yoyu-sre/yoyu/internal/dashboards"
 	"github.com/yoyu-sre/yoyu/sinks"
+	"github.com/yoyu-sre/yoyu/sinks/compatibility"
 	"github.com/yoyu-sre/yoyu/slo"
 )
 
@@ -48,6 +49,28 @@ func (l *loader) readSeries() {
 		return
 	}
 	l.config.Series = s
+}
+
+// readCompatibility reads whose names the report has besides.
+func (l *loader) readCompatibility() {
+	v, ok := l.root.fields["compatibility"]
+	if !ok {
+		return
+	}
+	var names []string
+	for _, p := range compatibility.Projects {
+		names = append(names, string(p))
+	}
+	entries, _ := v.list("projects, such as [sloth, kube-state-metrics]")
+	for _, entry := range entries {
+		name, ok := entry.choice(names...)
+		if !ok {
+			continue
+		}
+		if p := compatibility.Project(name); !slices.Contains(l.config.Compatibility, p) {
+			l.config.Compatibility = append(l.config.Compatibility, p)
+		}
+	}
 }
 
 // windowNames are the windows that can be chosen, by their labels.

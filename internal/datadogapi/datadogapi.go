@@ -357,7 +357,9 @@ func CheckAddress(site, address string) []error {
 		faults = append(faults, errors.New("url: is no address such as https://proxy:8443"))
 	case u.User != nil:
 		faults = append(faults, errors.New("url: holds a password, take it out"))
-	case u.Scheme != "http" && u.Scheme != "https", u.Host == "", u.RawQuery != "", u.Fragment != "":
+	case u.RawQuery != "", u.Fragment != "": // which may be a secret, too
+		faults = append(faults, errors.New("url: holds a query or a fragment, take it out"))
+	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
 		faults = append(faults, fmt.Errorf("url: %q is no address such as https://proxy:8443", address))
 	}
 	return faults

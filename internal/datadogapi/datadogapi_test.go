@@ -129,7 +129,7 @@ func TestCheckAddress(t *testing.T) {
 		{"api.datadoghq.eu", "", `site: "api.datadoghq.eu" is an address within a site, leave out its first word`},
 		{"", "datadoghq.eu", `url: "datadoghq.eu" is no address such as https://proxy:8443`},
 		{"", "https://me:secret@proxy", "url: holds a password, take it out"},
-		{"", "https://proxy?x=1", `url: "https://proxy?x=1" is no address such as https://proxy:8443`},
+		{"", "https://proxy?x=1", "url: holds a query or a fragment, take it out"},
 		{"", "https://pro xy", "url: is no address such as https://proxy:8443"},
 	} {
 		got := ""

@@ -40,6 +40,7 @@ type Shop struct {
 	pods   []*pod
 	intake *Intake
 	beyond string // address of another Datadog than the shop's own; "" without
+	still  bool   // nothing happens after the opening
 
 	dir     string // files that the configuration names
 	own     bool   // dir was made here
@@ -56,6 +57,7 @@ type Options struct {
 	Now    time.Time    // the opening, kept to whole multiples of five seconds; zero is now
 	Dir    string       // where the files that the configuration names go; "" is a temporary folder
 	Intake string       // address of the Datadog that the configuration names; "" is the shop's own
+	Still  bool         // no customer comes, no pod restarts: the shop stays as it was at the opening
 	Logger *slog.Logger // nil: silent
 }
 
@@ -67,7 +69,7 @@ func New(o Options) *Shop {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Shop{story: newStory(o.Seed, o.Now), log: o.Logger, dir: o.Dir, intake: NewIntake(), beyond: o.Intake}
+	s := &Shop{story: newStory(o.Seed, o.Now), log: o.Logger, dir: o.Dir, intake: NewIntake(), beyond: o.Intake, still: o.Still}
 	for _, service := range services {
 		for i := range service.pods {
 			s.pods = append(s.pods, newPod(s.story, service, i))
@@ -85,6 +87,9 @@ func (s *Shop) Opening() time.Time { return time.Unix(s.story.opening, 0).UTC() 
 func (s *Shop) Start(ctx context.Context) error {
 	if err := s.open(ctx); err != nil {
 		return fmt.Errorf("shop: %w", err)
+	}
+	if s.still {
+		return nil
 	}
 	s.running.Go(func() {
 		g, ctx := errgroup.WithContext(ctx)

@@ -89,7 +89,7 @@ var adopted = map[string]string{
 // outside.
 var kits = []string{
 	"internal/house", "internal/kubetest", "internal/promtest", "internal/realtest",
-	"sinks/sinktest", "test/datadog", "test/datadog/recorded",
+	"sinks/sinktest", "test/cloudwatch", "test/datadog", "test/datadog/recorded",
 }
 
 // still are the rooms below the loop: time reaches them as an argument. The parents of floor 1

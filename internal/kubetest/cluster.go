@@ -2,7 +2,7 @@
 // loopback, stopped and thrown away when the test ends.
 //
 //	test/build.sh ──▶ cache ──▶ Start(t) ──▶ Cluster ──▶ Kubectl, Apply, Token, Asked
-//	                                           │ Stop, Restart: same objects, same port
+//	                                           │ Stop, Restart: same objects, same port; Forget
 //
 // There is no kubelet, no scheduler and no controller: what an object becomes, and what its status
 // says, the test writes. What there is, is real: schemas and their defaults, admission (Pod Security
@@ -26,6 +26,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -97,16 +98,53 @@ func Start(t testing.TB) *Cluster {
 // URL is where the API server listens, the same after a Restart.
 func (c *Cluster) URL() string { return "https://" + c.address }
 
-// Stop ends the API server as an operator does, and waits until it is gone. etcd goes on.
+// Stop ends the API server as a crash does: asked politely it would wait for its watches, for up to
+// a minute. etcd goes on.
 func (c *Cluster) Stop() {
 	c.t.Helper()
 	if c.server == nil {
 		c.t.Fatal("kube-apiserver: stop: not running")
 	}
-	if err := c.server.Stop(patience); err != nil {
-		c.t.Fatalf("kube-apiserver: stop: %v", err)
-	}
+	c.server.Kill()
 	c.server = nil
+}
+
+// Forget makes etcd forget all versions before the present one, as it does every few minutes in a
+// real cluster: whoever watches from one of them is told 410 Expired.
+func (c *Cluster) Forget() {
+	c.t.Helper()
+	var now struct {
+		Header struct{ Revision string }
+	}
+	for range 3 { // versions that nobody can have seen
+		c.tellStore("/v3/kv/put", `{"key":"`+base64.StdEncoding.EncodeToString([]byte("/forget"))+`"}`, &now)
+	}
+	c.tellStore("/v3/kv/compaction", `{"physical":true,"revision":"`+now.Header.Revision+`"}`, &struct{}{})
+}
+
+func (c *Cluster) tellStore(path, question string, answer any) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.store+path, strings.NewReader(question))
+	if err != nil {
+		c.t.Fatalf("etcd: %v", err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		c.t.Fatalf("etcd: %v", err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = errors.New(response.Status)
+	}
+	if err == nil {
+		err = json.Unmarshal(text, answer)
+	}
+	if err != nil {
+		c.t.Fatalf("etcd: %s: %v\n%s", path, err, text)
+	}
 }
 
 // Restart stops the API server where it runs, and starts it on the same objects and port.

@@ -51,11 +51,11 @@ func Corrections(all []Native) (out []Object, left []string) {
 			}
 			names[name] = c.Name
 			count[frequency]++
-			slo := tagValue(n.Objective.Name)
-			key := slo + "/" + name
+			of := tagValue(n.Objective.Name)
+			key := of + "/" + name
 			when["category"], when["timezone"] = "Scheduled Maintenance", "UTC"
 			when["description"] = fmt.Sprintf("Correction %s of yoyu's SLO %s. %s", c.Name, n.Objective.Name, lineOf(key))
-			out = append(out, Object{Kind: Correction, Key: key, Of: slo, Body: when})
+			out = append(out, Object{Kind: Correction, Key: key, Of: of, Body: when})
 		}
 	}
 	return out, left

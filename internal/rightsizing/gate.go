@@ -160,6 +160,7 @@ func (j *Judge) gate(w *Workload, budgets map[string][]budget, changed map[strin
 			faults = append(faults, fault{code: Soak, until: at.Add(soaking)})
 		}
 	}
+	j.watch(w, budgets, now)
 	if lacks {
 		switch w.Urgency = 1; {
 		case isFast:
@@ -169,6 +170,11 @@ func (j *Judge) gate(w *Workload, budgets map[string][]budget, changed map[strin
 		}
 	} else if isFast || isSlow {
 		w.Reasons = append(w.Reasons, Reason{Code: BurnNotResource})
+	}
+	if w.regressed(now) {
+		w.Urgency = 3
+		w.Reasons = append(w.Reasons, Reason{Code: ChangeRegressed})
+		faults = append(faults, fault{code: ChangeRegressed, until: w.Change.At.Add(Horizon)})
 	}
 	w.bears = watched && len(faults) == 0
 	if !shrinks {

@@ -125,3 +125,23 @@ func (h Histogram) total() float64 {
 	}
 	return sum
 }
+
+// Bar is one bucket with its share of the samples, for people to look at.
+type Bar struct {
+	From, To float64 // cores or bytes
+	Share    float64 // 0 to 1
+}
+
+// Bars are the buckets of a histogram of "cpu" or "memory", ascending; nil without samples.
+func (h Histogram) Bars(resource string) []Bar {
+	total := h.total()
+	if total <= 0 {
+		return nil
+	}
+	s := resourceName(resource).scale()
+	bars := make([]Bar, 0, len(h))
+	for _, b := range h {
+		bars = append(bars, Bar{s.start(b.Index), s.end(b.Index), b.Weight / total})
+	}
+	return bars
+}

@@ -168,3 +168,20 @@ func TestRunsAreBounded(t *testing.T) {
 		t.Error("runs are out of order")
 	}
 }
+
+// Bars are what the recommender's buckets are, from their own edges: the first 10 millicores wide,
+// every next one 5 % wider.
+func TestBars(t *testing.T) {
+	bars := Histogram{{Index: 0, Weight: 1}, {Index: 2, Weight: 3}}.Bars("cpu")
+	if len(bars) != 2 || bars[0] != (Bar{0, bars[0].To, 0.25}) || bars[1].Share != 0.75 {
+		t.Fatalf("got %v", bars)
+	}
+	for i, want := range [][2]float64{{0, 0.01}, {0.0205, 0.031525}} {
+		if math.Abs(bars[i].From-want[0]) > 1e-12 || math.Abs(bars[i].To-want[1]) > 1e-12 {
+			t.Errorf("bar %d is %v to %v, want %v", i, bars[i].From, bars[i].To, want)
+		}
+	}
+	if bars := (Histogram{{Index: 1}}).Bars("memory"); bars != nil {
+		t.Errorf("bars of nothing: %v", bars)
+	}
+}

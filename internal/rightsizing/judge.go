@@ -54,7 +54,7 @@ func (j *Judge) Judge(workloads []Workload, statuses []slo.Status, now time.Time
 	changed := map[string]time.Time{} // of services: when a workload last asked for something else
 	for i := range workloads {
 		w := &workloads[i]
-		at := j.Memory.asked(workloadKey(w), now, w.asks())
+		at := j.Memory.asked(w, now)
 		for _, service := range w.Services {
 			if at.After(changed[service]) {
 				changed[service] = at
@@ -306,6 +306,7 @@ func (j *Judge) weigh(w *Workload, c *Container, r *Resource, f facts, now time.
 	if !r.Request.Defined {
 		r.Verdict, r.Proposed = Raise, slo.Defined(round(f.name, f.target))
 		r.because(RequestUnset)
+		r.within(0)
 		return
 	}
 	request := r.Request.Float
@@ -345,11 +346,12 @@ func (j *Judge) weigh(w *Workload, c *Container, r *Resource, f facts, now time.
 		}
 		r.Verdict, r.Proposed = Raise, slo.Defined(max(request, round(f.name, up)))
 		r.because(causes...)
+		r.within(request)
 		return
 	}
 
 	// What could be given back: not more than the worst of two weeks leaves.
-	down := round(f.name, max(e.HighWater.Float, r.MinAllowed.Float, f.used(c, e)))
+	down := round(f.name, max(e.HighWater.Float, r.MinAllowed.Float, r.Floor.Float, f.used(c, e)))
 	if request-down < threshold {
 		r.Verdict, r.Proposed = Keep, r.Request
 		if aimed.Defined && len(causes) > 0 {
@@ -372,6 +374,18 @@ func (j *Judge) weigh(w *Workload, c *Container, r *Resource, f facts, now time.
 		return
 	}
 	r.wait(w, c, f, now)
+}
+
+// within keeps a raise within what the namespace lets a container ask for, but not below what it asks
+// for now.
+func (r *Resource) within(request float64) {
+	if r.Ceiling.Defined && r.Proposed.Float > r.Ceiling.Float {
+		r.Proposed = slo.Defined(max(request, r.Ceiling.Float))
+		r.because(CappedByRange)
+	}
+	if r.Floor.Defined {
+		r.Proposed.Float = max(r.Proposed.Float, r.Floor.Float)
+	}
 }
 
 // used is what a memory request must not go below, whatever VPA recommends.
@@ -530,6 +544,9 @@ func (w *Workload) limits() {
 				}
 				r.ProposedLimit = slo.Defined(limit)
 			}
+			if r.ProposedLimit.Defined && r.Ceiling.Defined && r.ProposedLimit.Float > r.Limit.Float {
+				r.ProposedLimit.Float = max(min(r.ProposedLimit.Float, r.Ceiling.Float), r.Proposed.Float, r.Limit.Float)
+			}
 		}
 	}
 	w.QoS, w.ProposedQoS = w.qos(false), w.qos(true)
@@ -640,6 +657,20 @@ func (j *Judge) fold(w *Workload) {
 	if w.QoS != w.ProposedQoS {
 		note("", "", QoSChange)
 	}
+	for _, name := range both {
+		room, more := w.Room.CPU, 0.0
+		if name == memory {
+			room = w.Room.Memory
+		}
+		for i := range w.Containers {
+			if r := name.of(&w.Containers[i]); r.Verdict == Raise && r.Proposed.Defined {
+				more += (r.Proposed.Float - r.Request.Float) * pods.Float
+			}
+		}
+		if room.Defined && more > room.Float*(1+1e-9) {
+			note("", string(name), QuotaExceeded)
+		}
+	}
 	w.Verdict = Unknown
 	switch {
 	case verdicts[Raise]:
@@ -689,7 +720,7 @@ func (w *Workload) stages() {
 func Rank(workloads []*Workload) {
 	place := func(w *Workload) int {
 		switch {
-		case w.Verdict == Raise:
+		case w.Verdict == Raise || w.Urgency > 0:
 			return 3 - w.Urgency
 		case w.Gate == Safe:
 			return 4

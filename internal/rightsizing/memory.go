@@ -31,14 +31,17 @@ const (
 
 // subject is one container's resource, one workload or one SLO.
 type subject struct {
-	Runs    []run     `json:"runs,omitempty"`   // oldest first
-	Killed  time.Time `json:"killed,omitzero"`  // last OOM kill
-	Asked   string    `json:"asked,omitempty"`  // what a workload's template asks for
-	Changed time.Time `json:"changed,omitzero"` // when that last changed
-	Fired   time.Time `json:"fired,omitzero"`   // when an alert was last seen firing
-	Began   time.Time `json:"began,omitzero"`   // since when it has been watched without a gap
-	Seen    time.Time `json:"seen,omitzero"`    // when it was last looked at
-	kept    time.Time // Seen as it is on disk
+	Runs    []run             `json:"runs,omitempty"`    // oldest first
+	Killed  time.Time         `json:"killed,omitzero"`   // last OOM kill
+	Asked   string            `json:"asked,omitempty"`   // what a workload's template asks for
+	Raw     map[string]string `json:"raw,omitempty"`     // as it is written, by container
+	Changed time.Time         `json:"changed,omitzero"`  // when that last changed
+	Change  *change           `json:"change,omitempty"`  // how that went; nil: it was no change of amounts
+	Tallies []Tally           `json:"tallies,omitempty"` // how all went
+	Fired   time.Time         `json:"fired,omitzero"`    // when an alert was last seen firing
+	Began   time.Time         `json:"began,omitzero"`    // since when it has been watched without a gap
+	Seen    time.Time         `json:"seen,omitzero"`     // when it was last looked at
+	kept    time.Time         // Seen as it is on disk
 }
 
 // run is a stretch of time in which a need stayed between two bounds.
@@ -142,13 +145,20 @@ func (m *Memory) killed(key string, at time.Time) time.Time {
 
 // asked notes what a workload asks for and returns when that last changed; zero: not since it has
 // been watched.
-func (m *Memory) asked(key string, now time.Time, what string) time.Time {
+func (m *Memory) asked(w *Workload, now time.Time) time.Time {
+	key, what := workloadKey(w), w.asks()
 	s := m.seen(key, now, blind)
 	if s.Asked != what {
 		if s.Asked != "" {
 			s.Changed = now
+			if d, less := direction(s.Asked, what); d != "" {
+				s.Change = &change{At: now, Direction: d, Outcome: Pending, Less: less, Before: s.Raw}
+			}
 		}
-		s.Asked = what
+		s.Asked, s.Raw = what, w.raws()
+		m.dirty[key] = true
+	} else if s.Raw == nil { // of a memory that did not keep it
+		s.Raw = w.raws()
 		m.dirty[key] = true
 	}
 	return s.Changed

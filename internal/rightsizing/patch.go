@@ -24,12 +24,9 @@ type Operation struct {
 // Containers that the template does not hold are left to whoever adds them, and what a budget blocks
 // is left out.
 func (w *Workload) Patch() ([]Operation, error) {
-	if w.Kind == "Job" {
-		return nil, nil // its template cannot change: whoever makes the next one has to
-	}
-	template := []string{"spec", "template", "spec", "containers"}
-	if w.Kind == "CronJob" {
-		template = append([]string{"spec", "jobTemplate"}, template...)
+	template := w.template()
+	if template == nil {
+		return nil, nil
 	}
 	var guards, changes []Operation
 	for i := range w.Containers {
@@ -47,6 +44,18 @@ func (w *Workload) Patch() ([]Operation, error) {
 		return nil, nil
 	}
 	return append(guards, changes...), nil
+}
+
+// template is where the containers are listed; nil where they cannot be changed, as in a Job: whoever
+// makes the next one has to.
+func (w *Workload) template() []string {
+	switch w.Kind {
+	case "Job":
+		return nil
+	case "CronJob":
+		return []string{"spec", "jobTemplate", "spec", "template", "spec", "containers"}
+	}
+	return []string{"spec", "template", "spec", "containers"}
 }
 
 func (c *Container) patch(shrink bool, at []string) (guards, changes []Operation, err error) {

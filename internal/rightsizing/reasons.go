@@ -44,6 +44,11 @@ const (
 	ExposureTooLarge = "exposure"         // a mistake would cost more than the budget can bear
 	Soak             = "soak"             // another workload of the service has just been changed
 	Freshness        = "freshness"        // nobody can say whether the recommender lives
+	ChangeRegressed  = "regressed"        // the last change went wrong; comes without Blocking too, as it is to be taken back
+
+	// What spoke against a change within a day, beside OOMKilled, LimitBound and UnderLowerBound.
+	Alerted  = "alerted"   // an alert of its service began
+	BurnRose = "burn_rose" // its service burns above its period, and more than twice as fast as before
 
 	// What a budget says besides.
 	BurnNotResource = "burn_not_resource" // the service burns, and this workload shows no lack
@@ -51,6 +56,8 @@ const (
 	// What is good to know.
 	CappedByMax       = "capped:max"
 	CappedByMin       = "capped:min"
+	CappedByRange     = "capped:limit_range" // what is needed is more than the namespace's LimitRange allows
+	QuotaExceeded     = "quota_exceeded"     // the namespace's ResourceQuota has no room for the raise
 	FreshnessUnknown  = "freshness_unknown"
 	VPAConflict       = "vpa_conflict" // two VPAs watch the workload, the older one counts
 	Drift             = "drift"        // pods ask for something else than the template

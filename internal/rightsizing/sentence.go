@@ -11,6 +11,9 @@ import (
 
 // sentence says in one plain sentence what to do and why.
 func (j *Judge) sentence(w *Workload, now time.Time) string {
+	if w.regressed(now) {
+		return w.Change.back(now) + "."
+	}
 	switch {
 	case w.Verdict == Raise:
 		return w.raising()
@@ -60,6 +63,13 @@ var phrases = map[string]string{
 	Blocking + Soak:             "another workload of the service was changed within a day",
 	Blocking + Freshness:        "nobody can say whether the recommender is alive",
 	Blocking + ExposureTooLarge: "cannot bear a mistake",
+	Blocking + ChangeRegressed:  "the last change went wrong",
+
+	since + OOMKilled:       "was killed for lack of memory",
+	since + LimitBound:      "has been cut off by its limit",
+	since + UnderLowerBound: "asks for less than VPA's lower bound",
+	since + Alerted:         "an alert of its service has begun",
+	since + BurnRose:        "its service has burnt more than twice as fast",
 }
 
 // because is the phrase of a resource's first telling reason.
@@ -87,6 +97,10 @@ func (w *Workload) raising() string {
 			if r.Request.Defined {
 				from = words(name, r.Request.Float)
 			}
+			if r.Proposed == r.Request && slices.Contains(r.Reasons, CappedByRange) {
+				parts = append(parts, fmt.Sprintf("%s needs more %s than %s, because %s", c.Name, label(name), from, because(r)))
+				continue
+			}
 			if r.Proposed == r.Request && r.ProposedLimit.Defined {
 				parts = append(parts, fmt.Sprintf("%s needs a %s limit of %s instead of %s, because %s", c.Name, label(name), words(name, r.ProposedLimit.Float), words(name, r.Limit.Float), because(r)))
 				continue
@@ -97,6 +111,12 @@ func (w *Workload) raising() string {
 	text := strings.Join(parts, "; ")
 	if w.Currency != "" && w.Cost.Float > 0 {
 		text += fmt.Sprintf("; %s a month more for %s", w.money(w.Cost.Float), w.pods())
+	}
+	if slices.ContainsFunc(w.Reasons, func(r Reason) bool { return r.Code == CappedByRange }) {
+		text += "; it needs more than the LimitRange of its namespace allows"
+	}
+	if slices.ContainsFunc(w.Reasons, func(r Reason) bool { return r.Code == QuotaExceeded }) {
+		text += "; the ResourceQuota of its namespace has no room for it"
 	}
 	switch w.Urgency {
 	case 3:

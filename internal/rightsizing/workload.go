@@ -23,6 +23,7 @@ import (
 type Workload struct {
 	Namespace  string
 	Kind       string // Deployment, StatefulSet …
+	APIVersion string // of the kind, as the VPA writes it: apps/v1
 	Name       string
 	VPA        string   // name of the VerticalPodAutoscaler
 	UpdateMode string   // Off, Initial, Recreate, InPlaceOrRecreate, Auto
@@ -44,6 +45,7 @@ type Workload struct {
 	Chart      string            // of Helm, without its version, whoever applies it; "" when none is known
 	Release    string            // of the chart; "" when none is known
 	Spec       string            // of a VPA that applies what it recommends, as JSON, for a patch and its guards; "" is none
+	Room       Resources         // what the namespace's ResourceQuota has left; undefined: there is none
 	Skew       slo.Value         // largest pod's use over that of the pod in the middle, 1 and more
 
 	// What was judged.
@@ -132,6 +134,7 @@ type Resource struct {
 	Defaulted              bool      // the template says nothing: the request is what a LimitRange gave
 	Running                slo.Value // the largest request of a pod; differs while a VPA applies
 	MinAllowed, MaxAllowed slo.Value // the VPA's policy
+	Floor, Ceiling         slo.Value // what the namespace's LimitRange lets a container ask for, at least and at most
 	Uncontrolled           bool      // the VPA's policy is to leave it alone
 
 	// What was judged.
@@ -209,7 +212,9 @@ type Judgement struct {
 	Gate     Passage
 	Exposure slo.Value // largest share of a budget that goes wrong with a change, until it is rolled back
 	Trade    slo.Value // money a month for each percent of a budget at risk
-	Urgency  int       // of a raise: 0 none to 3 now
+	Urgency  int       // of a raise, or of taking a change back: 0 none to 3 now
+	Change   *Change   // the last of what the template asks for; nil: none that was seen
+	Tallies  []Tally   // how those before went
 
 	QoS, ProposedQoS string // Guaranteed, Burstable, BestEffort; before and after
 

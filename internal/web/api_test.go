@@ -143,20 +143,21 @@ func TestRightsizing(t *testing.T) {
 		nothing = `{"request":null,"limit":null,"recommendation":{"target":null,"lower":null,"upper":null,"uncapped":null},"proposed_request":null,"proposed_limit":null,"next_request":null,"headroom":null,"verdict":"","eligible_at":null,` + bare
 		cart    = `{"namespace":"shop","workload_kind":"Deployment","workload":"cart","vpa":"","update_mode":"","replicas":0,"services":[],` +
 			`"verdict":"","gate":"","urgency":0,"sentence":"","reasons":[],"eligible_at":null,"currency":"","hourly_savings":null,"hourly_cost":null,` +
-			`"budget_exposure_ratio":null,"monthly_savings_per_budget_percent":null,"qos_class":"","proposed_qos_class":"","managed_by":"",` +
-			`"containers":[{"container":"cart","cpu_cores":` + nothing + `,"memory_bytes":` + nothing + `,"checkpoint_last_update":null,"last_oom_killed":null}],"patch":null}`
+			`"budget_exposure_ratio":null,"monthly_savings_per_budget_percent":null,"pod_skew_ratio":null,"qos_class":"","proposed_qos_class":"","managed_by":"",` +
+			`"containers":[{"container":"cart","place":"template","cpu_cores":` + nothing + `,"memory_bytes":` + nothing + `,"checkpoint_last_update":null,"last_oom_killed":null,"change":null,"helm_values":""}],"patch":null,"vpa_patch":null,"last_change":null,"helm_chart":"","helm_release":""}`
 		at       = `/spec/template/spec/containers/0`
 		checkout = `{"namespace":"shop","workload_kind":"Deployment","workload":"checkout","vpa":"checkout-vpa","update_mode":"Off","replicas":3,"services":["checkout"],` +
 			`"verdict":"raise","gate":"blocked","urgency":3,"sentence":"app needs 384 MiB of memory instead of 256 MiB, because it was killed for lack of memory within a day.",` +
 			`"reasons":[{"container":"app","resource":"cpu","reason":"over_provisioned"},{"container":"app","resource":"memory","reason":"oom_killed"}],` +
-			`"eligible_at":null,"currency":"USD","hourly_savings":0.0455,"hourly_cost":0.0020625,"budget_exposure_ratio":0.11574074,"monthly_savings_per_budget_percent":null,` +
-			`"qos_class":"Burstable","proposed_qos_class":"Burstable","managed_by":"","containers":[{"container":"app",` +
+			`"eligible_at":null,"currency":"USD","hourly_savings":0.0455,"hourly_cost":0.0020625,"budget_exposure_ratio":0.11574074,"monthly_savings_per_budget_percent":null,"pod_skew_ratio":null,` +
+			`"qos_class":"Burstable","proposed_qos_class":"Burstable","managed_by":"","containers":[{"container":"app","place":"template",` +
 			`"cpu_cores":{"request":0.5,"limit":1,"recommendation":{"target":0.2,"lower":0.1,"upper":0.8,"uncapped":0.2},"proposed_request":0.2,"proposed_limit":1,"next_request":0.35,"headroom":0.3,"verdict":"shrink","eligible_at":null,` + bare + `,` +
 			`"memory_bytes":{"request":268435456,"limit":null,"recommendation":{"target":402653184,"lower":134217728,"upper":1073741824,"uncapped":null},"proposed_request":402653184,"proposed_limit":536870912,"next_request":402653184,"headroom":-134217728,"verdict":"raise","eligible_at":null,` + bare + `,` +
-			`"checkpoint_last_update":"2026-01-01T23:59:30Z","last_oom_killed":"2026-01-01T23:00:00Z"}],` +
+			`"checkpoint_last_update":"2026-01-01T23:59:30Z","last_oom_killed":"2026-01-01T23:00:00Z","change":{"limits":{"memory":"512Mi"},"requests":{"memory":"384Mi"}},"helm_values":""}],` +
 			// The CPU that a budget blocks is not in the patch.
 			`"patch":[{"op":"test","path":"` + at + `/name","value":"app"},{"op":"test","path":"` + at + `/resources/requests/memory","value":"256Mi"},{"op":"test","path":"` + at + `/resources/limits/memory","value":"512Mi"},` +
-			`{"op":"replace","path":"` + at + `/resources/requests/memory","value":"384Mi"},{"op":"replace","path":"` + at + `/resources/limits/memory","value":"512Mi"}]}`
+			`{"op":"replace","path":"` + at + `/resources/requests/memory","value":"384Mi"},{"op":"replace","path":"` + at + `/resources/limits/memory","value":"512Mi"}],"vpa_patch":null,` +
+			`"last_change":{"at":"2026-01-01T18:00:00Z","direction":"raise","outcome":"pending","ended":null,"reasons":[],"reverse_patch":null},"helm_chart":"","helm_release":""}`
 	)
 	for query, want := range map[string]string{
 		"":                              totals + checkout + "," + cart + "]}\n", // the most pressing first

@@ -126,6 +126,10 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
 	if report != nil && sel.groupedBy(report, "format") {
 		sel, format = selectionOf(query), "" // then it is a label, and Accept alone chooses
 	}
+	if _, named := query["format"]; (!named || format == "") && wantsPage(r.Header.Get("Accept")) {
+		s.explainPage(w, r, sel)
+		return
+	}
 	switch format {
 	case "":
 	case "json", "text":

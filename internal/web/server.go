@@ -11,9 +11,11 @@
 // What a report does not hold, the courses of budgets, is looked up in the engine by the loop that
 // owns it, between its turns.
 //
-// The page needs no script: it is rendered here, and its Content-Security-Policy allows nothing
-// but the style sheet and the icon that stand beside it. All its links are relative, so that it
-// works behind a proxy that takes a prefix away.
+// The pages are rendered here: every number is there without a script. Scripts of our own add
+// charts, a search that answers while one types, and the viewer's zone. The
+// Content-Security-Policy allows nothing but the files that stand beside the pages, and no script
+// or style within them. All links are relative, so that they work behind a proxy that takes a
+// prefix away.
 package web
 
 import (
@@ -44,6 +46,7 @@ type Server struct {
 	handler  http.Handler
 	known    []string // routes
 	report   atomic.Pointer[sinks.Report]
+	latest   atomic.Pointer[board] // of the newest report that somebody looked at
 
 	inside  func(*Status)
 	look    func(context.Context, func(*slo.Engine)) error
@@ -132,6 +135,9 @@ func (s *Server) routes(o Options) http.Handler {
 		mux.Handle(method+" "+escaped+path, h)
 	}
 	handle("GET", "/{$}", http.HandlerFunc(s.page))
+	handle("GET", "/slo", http.HandlerFunc(s.sloPage))
+	handle("GET", "/rightsizing", http.HandlerFunc(s.rightsizingPage))
+	handle("GET", "/status", http.HandlerFunc(s.statusPage))
 	handle("GET", "/explain", http.HandlerFunc(s.explain))
 	handle("GET", "/api/v1/slos", http.HandlerFunc(s.slos))
 	handle("GET", "/api/v1/slos/{slo}/history", http.HandlerFunc(s.history))
@@ -168,8 +174,8 @@ func (s *Server) routes(o Options) http.Handler {
 func secured(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; "+
-			"base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "+
+			"base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer") // a query may name services
 		next.ServeHTTP(w, r)

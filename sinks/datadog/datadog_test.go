@@ -103,6 +103,7 @@ func TestPresets(t *testing.T) {
 	status.Objective = &plain
 	workload := sinktest.Workload()
 	workload.Containers[0].Memory.Uncapped = slo.Defined(1)
+	workload.Change = nil // of a workload, not of a container
 	for _, c := range []struct {
 		preset         Preset
 		slo, container int

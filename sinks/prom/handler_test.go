@@ -168,7 +168,7 @@ func TestCollect(t *testing.T) {
 		{"collect[]=slo_burn_rate&collect[]=slo_b", 3, []string{"slo_burn_rate", "slo_bad_events_total", "slo_budget_policy_info"}},
 		{"collect[]=slo_error_budget_remaining", 2, []string{"slo_error_budget_remaining_ratio", "slo_error_budget_remaining_events"}},
 		{"collect[]=slo_error_budget_events", 1, []string{"slo_error_budget_events"}},
-		{"collect[]=rightsizing_&collect[]=vpa_", 17, []string{"vpa_info", "rightsizing_replicas"}},
+		{"collect[]=rightsizing_&collect[]=vpa_", 19, []string{"vpa_info", "rightsizing_replicas"}},
 		{"collect[]=slo_events", 1, []string{"slo_events_total"}},
 		{"collect[]=yoyu_", 2, []string{"yoyu_tick_duration_seconds"}},
 		{"collect[]=yoyu_tick_duration_seconds&collect[]=slo_period_seconds", 2, []string{"yoyu_tick_duration_seconds", "slo_period_seconds"}},
@@ -198,7 +198,7 @@ func TestCollectOfWhatThereIsNot(t *testing.T) {
 			t.Errorf("%s: status %d, Content-Type %s", query, got.status, got.header.Get("Content-Type"))
 		}
 		wrong := query[strings.LastIndex(query, "=")+1:]
-		if !strings.HasPrefix(body, "collect[]="+wrong+": no family has this name or begins with it; there are rightsizing_headroom_cpu_cores, ") ||
+		if !strings.HasPrefix(body, "collect[]="+wrong+": no family has this name or begins with it; there are rightsizing_changes_total, ") ||
 			!strings.Contains(body, ", slo_burn_rate, ") || !strings.Contains(body, ", yoyu_tick_duration_seconds") {
 			t.Errorf("%s: %s", query, body)
 		}

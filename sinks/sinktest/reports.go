@@ -218,6 +218,8 @@ func Workload() rightsizing.Workload {
 			Sentence: "app needs 384 MiB of memory instead of 256 MiB, because it was killed for lack of memory within a day.",
 			Currency: "USD", Savings: slo.Defined(0.0455), Cost: slo.Defined(0.0020625), Exposure: slo.Defined(0.115740740),
 			QoS: rightsizing.Burstable, ProposedQoS: rightsizing.Burstable,
+			Change:  &rightsizing.Change{At: Time.Add(-6 * time.Hour), Direction: rightsizing.Raised, Outcome: rightsizing.Pending},
+			Tallies: []rightsizing.Tally{{Direction: rightsizing.Shrunk, Outcome: rightsizing.Held, Count: 14}, {Direction: rightsizing.Shrunk, Outcome: rightsizing.Regressed, Count: 1}},
 		},
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/labels"
+
 	"github.com/yoyu-sre/yoyu/internal/rightsizing"
 	"github.com/yoyu-sre/yoyu/slo"
 )
@@ -26,6 +28,10 @@ type joiner struct {
 	rolled      map[address]time.Time   // when the newest version of a template was made
 	versions    map[address]int64       // and which it was
 	jobs        map[address][]*workload // of a CronJob
+	bounds      map[string]bounds       // by namespace
+	usage       containerUsage
+	scales      map[address]scale
+	all         map[string][]*pod // by namespace, of those that a scale may choose
 }
 
 // join puts every VPA beside the workload it watches. A VPA without a target watches nothing.
@@ -66,7 +72,8 @@ func newJoiner(found objects) *joiner {
 	j := &joiner{
 		workloads: map[address]*workload{}, pods: map[address][]*pod{}, scalers: map[address]*scaler{},
 		checkpoints: map[address]*checkpoint{}, rolled: map[address]time.Time{}, versions: map[address]int64{},
-		jobs: map[address][]*workload{},
+		jobs: map[address][]*workload{}, bounds: namespaceBounds(found), usage: found.usage, scales: found.scales,
+		all: map[string][]*pod{},
 	}
 	for _, w := range found.workloads {
 		at := address{w.Metadata.namespace(), w.Kind, w.Metadata.Name}
@@ -88,6 +95,16 @@ func newJoiner(found objects) *joiner {
 	for _, p := range found.pods {
 		if at, owned := j.top(p.Metadata); owned && p.Phase != "Succeeded" && p.Phase != "Failed" {
 			j.pods[at] = append(j.pods[at], p)
+		}
+	}
+	if len(j.scales) > 0 {
+		for _, p := range found.pods {
+			if p.Phase != "Succeeded" && p.Phase != "Failed" {
+				j.all[p.Metadata.namespace()] = append(j.all[p.Metadata.namespace()], p)
+			}
+		}
+		for _, pods := range j.all {
+			slices.SortFunc(pods, func(a, b *pod) int { return cmp.Compare(a.Metadata.Name, b.Metadata.Name) })
 		}
 	}
 	for _, pods := range j.pods { // a mirror has no order, and what is made of it must have one
@@ -151,10 +168,20 @@ func (j *joiner) workload(v *vpa, at address) (rightsizing.Workload, error) {
 		RolledOut:  j.rolled[at],
 		StatusAt:   v.written(),
 		Spec:       v.Spec.raw,
+		APIVersion: v.Spec.TargetRef.Version,
 	}
 	t := j.workloads[at]
 	pods := j.pods[at]
-	w.Condition, w.Message = v.condition(t != nil || len(pods) > 0)
+	scale, scaled := j.scales[at]
+	if scaled && len(pods) == 0 && scale.selector != nil {
+		// Whatever stands between the two: its pods are those that it chooses.
+		for _, p := range j.all[at.namespace] {
+			if scale.selector.Matches(labels.Set(p.Metadata.Labels)) {
+				pods = append(pods, p)
+			}
+		}
+	}
+	w.Condition, w.Message = v.condition(t != nil || len(pods) > 0 || scaled)
 	if s := j.scalers[at]; s != nil {
 		w.Autoscaler = s.autoscaler()
 	}
@@ -173,14 +200,26 @@ func (j *joiner) workload(v *vpa, at address) (rightsizing.Workload, error) {
 			return w, fmt.Errorf("%s %s/%s: %w", at.kind, at.namespace, at.name, err)
 		}
 		values(w.Containers, t.Metadata.Annotations[valuesAnnotation])
-	} else if len(pods) > 0 {
+	} else if len(pods) > 0 || scaled {
 		// A kind that is not read, such as a Rollout: its pods show it, but not where to change it.
-		w.Replicas, w.Labels = len(pods), serviceLabels(pods[0].Metadata.Labels, nil)
+		if w.Replicas = len(pods); scaled {
+			w.Replicas = scale.replicas
+		}
+		if len(pods) > 0 {
+			w.Labels = serviceLabels(pods[0].Metadata.Labels, nil)
+		}
 	}
+	w.Skew = skew(pods, j.usage)
+	w.Room = j.bounds[at.namespace].room
 	for _, p := range pods {
 		if err := p.show(&w); err != nil {
 			return w, fmt.Errorf("%s %s/%s: pod %s: %w", at.kind, at.namespace, at.name, p.Metadata.Name, err)
 		}
+	}
+	for i := range w.Containers {
+		c, b := &w.Containers[i], j.bounds[at.namespace]
+		c.CPU.Floor, c.Memory.Floor = b.least.CPU, b.least.Memory
+		c.CPU.Ceiling, c.Memory.Ceiling = b.most.CPU, b.most.Memory
 	}
 	if err := errors.Join(v.policies(w.Containers), v.recommend(w.Containers), j.remember(&w)); err != nil {
 		return w, fmt.Errorf("%s %s/%s: %w", vpas.name, at.namespace, v.Metadata.Name, err)

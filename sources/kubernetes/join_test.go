@@ -27,7 +27,7 @@ func TestAround(t *testing.T) {
 		return when
 	}
 	api := rightsizing.Workload{
-		Namespace: "shop", Kind: "Deployment", Name: "api", VPA: "api", UpdateMode: "Recreate", Replicas: 2,
+		Namespace: "shop", APIVersion: "apps/v1beta1", Kind: "Deployment", Name: "api", VPA: "api", UpdateMode: "Recreate", Replicas: 2,
 		Labels:  map[string]string{"app.kubernetes.io/name": "api", "tags.datadoghq.com/service": "checkout"},
 		Managed: "Helm",
 		Chart:   "shop-api", Release: "shop",
@@ -71,7 +71,7 @@ func TestAround(t *testing.T) {
 	}
 	equal(t, collect(t, s), []rightsizing.Workload{
 		{
-			Namespace: "shop", Kind: "CronJob", Name: "nightly", VPA: "nightly", UpdateMode: "Recreate",
+			Namespace: "shop", APIVersion: "batch/v1", Kind: "CronJob", Name: "nightly", VPA: "nightly", UpdateMode: "Recreate",
 			Condition:  rightsizing.NoPods,
 			Spec:       `{"targetRef":{"apiVersion":"batch/v1","kind":"CronJob","name":"nightly"}}`,
 			Pods:       is(3 * 2.0 / 24), // three pods for two hours on the mean, once a day
@@ -79,7 +79,7 @@ func TestAround(t *testing.T) {
 		},
 		api,
 		{
-			Namespace: "shop", Kind: "Rollout", Name: "canary", VPA: "canary", UpdateMode: "Recreate", Replicas: 2,
+			Namespace: "shop", APIVersion: "argoproj.io/v1alpha1", Kind: "Rollout", Name: "canary", VPA: "canary", UpdateMode: "Recreate", Replicas: 2,
 			Spec:   `{"targetRef":{"apiVersion":"argoproj.io/v1alpha1","kind":"Rollout","name":"canary"}}`,
 			Labels: map[string]string{"app.kubernetes.io/name": "canary"}, RolledOut: at("2026-11-02T00:00:00Z"),
 			Containers: []rightsizing.Container{{

@@ -33,6 +33,8 @@ var kinds = []kind{
 	{"ReplicationController", "", "v1", "replicationcontrollers", true, intoWorkload("ReplicationController")},
 	{"Pod", "", "v1", "pods", true, into[pod]},
 	{"HorizontalPodAutoscaler", "autoscaling", "v2", "horizontalpodautoscalers", false, into[scaler]},
+	{"LimitRange", "", "v1", "limitranges", true, into[limitRange]},
+	{"ResourceQuota", "", "v1", "resourcequotas", true, into[quota]},
 }
 
 func into[T any, P interface {

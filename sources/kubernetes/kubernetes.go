@@ -5,7 +5,8 @@
 //	deployments, statefulsets, …         │
 //	replicasets, controllerrevisions     ├─ join by targetRef and owner ─▶ []rightsizing.Workload
 //	pods                                 │
-//	horizontalpodautoscalers             ┘
+//	horizontalpodautoscalers             │
+//	limitranges, resourcequotas          ┘
 //
 // It only lists and watches, each kind of object once (in each namespace, when namespaces are
 // named). It writes nothing to the cluster. A cluster without the VPA API is a cluster without
@@ -24,6 +25,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -40,7 +42,9 @@ type Source struct {
 	api        *server // nil when objects are read from a file
 	log        *slog.Logger
 	without    atomic.Bool               // the cluster has no VPA API: said once, not at every turn
-	mirrors    atomic.Pointer[[]*mirror] // nil while nobody runs it
+	mirrors    atomic.Pointer[[]*mirror] // nil while nobody follows
+	meter      meter                     // what pods use, while somebody follows
+	scales     scales                    // of custom resources
 }
 
 var _ sources.Source[rightsizing.Workload] = (*Source)(nil)
@@ -140,6 +144,7 @@ func (s *Source) Collect(ctx context.Context, _ slo.Span, _ ...string) ([]rights
 	if err != nil {
 		return nil, err
 	}
+	found.scales = s.scales.of(ctx, s, found.vpas)
 	return join(found, nil)
 }
 
@@ -150,11 +155,11 @@ func (s *Source) list(ctx context.Context) (objects, error) {
 		return objects{}, err
 	}
 	parts := make([]objects, len(kinds)-1)
-	g, ctx := errgroup.WithContext(ctx)
+	g, limited := errgroup.WithContext(ctx)
 	g.SetLimit(4)
 	for i, k := range kinds[1:] {
 		g.Go(func() (err error) {
-			parts[i], err = s.each(ctx, k)
+			parts[i], err = s.each(limited, k)
 			return err
 		})
 	}
@@ -167,6 +172,11 @@ func (s *Source) list(ctx context.Context) (objects, error) {
 		found.revisions = append(found.revisions, p.revisions...)
 		found.pods = append(found.pods, p.pods...)
 		found.scalers = append(found.scalers, p.scalers...)
+		found.ranges = append(found.ranges, p.ranges...)
+		found.quotas = append(found.quotas, p.quotas...)
+	}
+	if usage, err := s.use(ctx); err == nil { // else nobody says
+		found.usage = usage
 	}
 	return found, nil
 }
@@ -233,6 +243,7 @@ func (s *Source) Follow(ctx context.Context) (wait func()) {
 	for _, m := range mirrors {
 		running.Go(func() { m.follow(ctx) })
 	}
+	running.Go(func() { s.meter.follow(ctx, s) })
 	return func() {
 		running.Wait()
 		s.mirrors.Store(nil)
@@ -262,5 +273,6 @@ func (s *Source) reflected(ctx context.Context, mirrors []*mirror) (objects, err
 	for _, m := range mirrors {
 		m.put(&found)
 	}
+	found.usage = s.meter.now(time.Now())
 	return found, nil
 }

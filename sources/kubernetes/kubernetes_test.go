@@ -32,7 +32,7 @@ var is = slo.Defined
 func demoWeb() rightsizing.Workload {
 	const mebi = 1 << 20
 	return rightsizing.Workload{
-		Namespace: "demo", Kind: "Deployment", Name: "web", VPA: "web", UpdateMode: "Off", Replicas: 3,
+		Namespace: "demo", APIVersion: "apps/v1", Kind: "Deployment", Name: "web", VPA: "web", UpdateMode: "Off", Replicas: 3,
 		StatusAt: time.Date(2026, time.November, 22, 20, 43, 19, 0, time.UTC),
 		Containers: []rightsizing.Container{{
 			Name:   "app",
@@ -54,7 +54,7 @@ type answers map[string]string
 
 // others are the kinds of which a server has none unless a test says otherwise.
 var others = []string{"verticalpodautoscalercheckpoints", "replicasets", "controllerrevisions", "jobs", "cronjobs",
-	"replicationcontrollers", "pods", "horizontalpodautoscalers"}
+	"replicationcontrollers", "pods", "horizontalpodautoscalers", "limitranges", "resourcequotas"}
 
 const (
 	vpaPath    = "/apis/autoscaling.k8s.io/v1/verticalpodautoscalers"
@@ -212,7 +212,7 @@ func TestRecordedAnswers(t *testing.T) {
 			}.ServeHTTP, Config{}, nil)
 			equal(t, collect(t, s), []rightsizing.Workload{tt.want})
 			var want []string
-			for _, k := range kinds {
+			for _, k := range append(kinds[:len(kinds):len(kinds)], podMetrics) {
 				want = append(want, "/"+strings.Join(k.path(""), "/"))
 			}
 			if slices.Sort(want); !slices.Equal(got.list(), want) {
@@ -273,8 +273,8 @@ func TestPages(t *testing.T) {
 	if strings.Join(names, "") != "abcde" {
 		t.Errorf("workloads %v, want a to e in order", names)
 	}
-	if n := len(got.list()); n != 12*3 {
-		t.Errorf("%d requests, want 3 pages of each of 12 kinds", n)
+	if n := len(got.list()); n != 15*3 {
+		t.Errorf("%d requests, want 3 pages of each of 14 kinds and of what pods use", n)
 	}
 
 	s, _ = cluster(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -299,8 +299,8 @@ func TestNamespaces(t *testing.T) {
 	}
 	s, got := cluster(t, a.ServeHTTP, Config{Namespaces: []string{"empty", "demo"}}, nil)
 	equal(t, collect(t, s), []rightsizing.Workload{demoWeb()})
-	if n := len(got.list()); n != 2*12 {
-		t.Errorf("%d requests, want 12 kinds in 2 namespaces", n)
+	if n := len(got.list()); n != 2*15 {
+		t.Errorf("%d requests, want 14 kinds and what pods use in 2 namespaces", n)
 	}
 }
 
@@ -400,7 +400,7 @@ func TestObjects(t *testing.T) {
 		t.Fatal(err)
 	}
 	const gibi = 1 << 30
-	db := rightsizing.Workload{Namespace: "shop", Kind: "StatefulSet", Name: "db", VPA: "zz-older", UpdateMode: "Initial", Replicas: 1,
+	db := rightsizing.Workload{Namespace: "shop", APIVersion: "apps/v1", Kind: "StatefulSet", Name: "db", VPA: "zz-older", UpdateMode: "Initial", Replicas: 1,
 		Spec:   `{"targetRef":{"apiVersion":"apps/v1","kind":"StatefulSet","name":"db"},"updatePolicy":{"updateMode":"Initial"}}`,
 		Rivals: []string{"younger"},
 		Containers: []rightsizing.Container{{Name: "postgres",
@@ -411,10 +411,10 @@ func TestObjects(t *testing.T) {
 	second.VPA, second.UpdateMode, second.Rivals = "younger", "InPlaceOrRecreate", nil
 	second.Spec = strings.Replace(db.Spec, "Initial", "InPlaceOrRecreate", 1)
 	all := []rightsizing.Workload{
-		{Namespace: "default", Kind: "DaemonSet", Name: "agent", VPA: "agent-vpa", UpdateMode: "Recreate", Replicas: 7,
+		{Namespace: "default", APIVersion: "apps/v1", Kind: "DaemonSet", Name: "agent", VPA: "agent-vpa", UpdateMode: "Recreate", Replicas: 7,
 			Spec:       `{"targetRef":{"apiVersion":"apps/v1","kind":"DaemonSet","name":"agent"}}`,
 			Containers: []rightsizing.Container{{Name: "agent", Memory: rightsizing.Resource{Target: is(1536)}}}},
-		{Namespace: "shop", Kind: "CronJob", Name: "nightly", VPA: "batch", UpdateMode: "Recreate", Condition: rightsizing.Missing,
+		{Namespace: "shop", APIVersion: "batch/v1", Kind: "CronJob", Name: "nightly", VPA: "batch", UpdateMode: "Recreate", Condition: rightsizing.Missing,
 			Spec: `{"targetRef":{"apiVersion":"batch/v1","kind":"CronJob","name":"nightly"}}`},
 		db, second, // the older VPA first: it is the one the cluster obeys
 	}

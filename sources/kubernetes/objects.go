@@ -29,6 +29,10 @@ type objects struct {
 	revisions   []*revision
 	pods        []*pod
 	scalers     []*scaler
+	ranges      []*limitRange
+	quotas      []*quota
+	usage       containerUsage // nil: nobody says
+	scales      map[address]scale
 }
 
 // The parts of the objects that are read; the rest of them may change as it likes. Nobody changes
@@ -493,7 +497,7 @@ func (o *objects) add(raw json.RawMessage, outer object) error {
 	if !versioned {
 		group = "" // the core group has a version alone
 	}
-	for _, k := range kinds {
+	for _, k := range append(kinds[:len(kinds):len(kinds)], podMetrics) {
 		if head.Kind != k.name || group != k.group {
 			continue
 		}
@@ -521,5 +525,14 @@ func (o *objects) put(one read) {
 		o.pods = append(o.pods, one)
 	case *scaler:
 		o.scalers = append(o.scalers, one)
+	case *limitRange:
+		o.ranges = append(o.ranges, one)
+	case *quota:
+		o.quotas = append(o.quotas, one)
+	case *podUsage:
+		if o.usage == nil {
+			o.usage = containerUsage{}
+		}
+		o.usage.add([]*podUsage{one})
 	}
 }

@@ -25,6 +25,8 @@ type server struct {
 	base   *url.URL
 	client *http.Client
 	turn   chan struct{} // holds a token while a page is decoded
+
+	selector string // of the labels of all that is asked for; "" is none
 }
 
 // The size of a page, and of the largest answer that is read: a page of 500 objects with long
@@ -75,9 +77,12 @@ type page struct {
 func (s *server) list(ctx context.Context, k kind, namespace string, yield func(raw json.RawMessage) error) (version string, err error) {
 	address := s.base.JoinPath(k.path(namespace)...)
 	query := url.Values{"limit": {pageSize}}
+	if s.selector != "" {
+		query.Set("labelSelector", s.selector)
+	}
 	for {
 		address.RawQuery = query.Encode()
-		body, err := s.ask(ctx, address.String(), k)
+		body, err := s.ask(ctx, address.String(), k, "list")
 		if err != nil {
 			return "", err
 		}
@@ -119,6 +124,9 @@ func (s *server) decode(ctx context.Context, body []byte, yield func(raw json.Ra
 func (s *server) watch(ctx context.Context, k kind, namespace string, o metav1.ListOptions) (*http.Response, error) {
 	address := s.base.JoinPath(k.path(namespace)...)
 	query := url.Values{"watch": {"1"}, "allowWatchBookmarks": {"true"}, "resourceVersion": {o.ResourceVersion}}
+	if s.selector != "" {
+		query.Set("labelSelector", s.selector)
+	}
 	if o.TimeoutSeconds != nil {
 		query.Set("timeoutSeconds", strconv.FormatInt(*o.TimeoutSeconds, 10))
 	}
@@ -146,8 +154,8 @@ func (s *server) watch(ctx context.Context, k kind, namespace string, o metav1.L
 	return nil, refusal(resp.StatusCode, body, k, "watch")
 }
 
-// ask gets one answer.
-func (s *server) ask(ctx context.Context, address string, k kind) ([]byte, error) {
+// ask gets one answer; verb is what a role has to allow for it.
+func (s *server) ask(ctx context.Context, address string, k kind, verb string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, err
@@ -163,7 +171,7 @@ func (s *server) ask(ctx context.Context, address string, k kind) ([]byte, error
 	case err != nil:
 		return nil, fmt.Errorf("answer: %w", err)
 	case resp.StatusCode != http.StatusOK:
-		return nil, refusal(resp.StatusCode, body, k, "list")
+		return nil, refusal(resp.StatusCode, body, k, verb)
 	case len(body) > maxAnswer:
 		return nil, fmt.Errorf("answer is larger than %d MiB", maxAnswer>>20)
 	}

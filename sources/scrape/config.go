@@ -1,11 +1,14 @@
 package scrape
 
 import (
+	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -17,7 +20,7 @@ import (
 // over DefaultConfig: only then are redirects within a host followed and HTTP/2 spoken.
 type Config struct {
 	Targets    []string                `yaml:"targets"`              // http://checkout:8080/metrics; without a path /metrics is meant
-	Kubernetes *Discovery              `yaml:"kubernetes,omitempty"` // known, not built yet
+	Kubernetes *Discovery              `yaml:"kubernetes,omitempty"` // pods of a cluster, beside the targets
 	Job        string                  `yaml:"job,omitempty"`        // label job of every series; the source's name when empty
 	Timeout    time.Duration           `yaml:"timeout,omitempty"`    // for one target, at most the tick; 0: min(10s, tick)
 	Limits     Limits                  `yaml:"limits,omitempty"`
@@ -33,18 +36,27 @@ type Limits struct {
 	Concurrency int   `yaml:"concurrency,omitempty"` // targets asked at the same time; 64
 }
 
-// Discovery finds targets in a cluster.
+// Discovery finds targets in a cluster: every pod that runs and does not end.
 type Discovery struct {
-	Namespaces []string `yaml:"namespaces"`
-	Selector   string   `yaml:"selector"`
-	Port       string   `yaml:"port"`
+	Namespaces []string `yaml:"namespaces,omitempty"` // none: all of them
+	Selector   string   `yaml:"selector,omitempty"`   // of labels, such as app=checkout; "" is every pod
+	Port       string   `yaml:"port"`                 // name or number of a container's port
+	Path       string   `yaml:"path,omitempty"`       // /metrics
+	Scheme     string   `yaml:"scheme,omitempty"`     // http, or https
+	Kubeconfig string   `yaml:"kubeconfig,omitempty"` // path; "" is the cluster that yoyu runs in, or what $KUBECONFIG names
+	Context    string   `yaml:"context,omitempty"`    // of the kubeconfig
 }
 
 // DefaultConfig is what configuration is decoded over.
 func DefaultConfig() Config { return Config{HTTP: config.DefaultHTTPClientConfig} }
 
 // SetDirectory has relative names of files start at dir, the folder of the configuration.
-func (c *Config) SetDirectory(dir string) { c.HTTP.SetDirectory(dir) }
+func (c *Config) SetDirectory(dir string) {
+	c.HTTP.SetDirectory(dir)
+	if d := c.Kubernetes; d != nil && d.Kubeconfig != "" && !filepath.IsAbs(d.Kubeconfig) {
+		d.Kubeconfig = filepath.Join(dir, d.Kubeconfig)
+	}
+}
 
 const (
 	defaultTimeout     = 10 * time.Second // as Prometheus' scrape_timeout
@@ -57,8 +69,19 @@ const (
 func (c Config) completed(name string, tick time.Duration) (Config, []*target, error) {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	if c.Kubernetes != nil {
-		fault("kubernetes: finding targets in a cluster is not part of this version of yoyu: list them under targets")
+	if d := c.Kubernetes; d != nil {
+		own := *d // the caller's stays as it is
+		own.Scheme, own.Path = cmp.Or(own.Scheme, "http"), cmp.Or(own.Path, "/metrics")
+		c.Kubernetes = &own
+		if own.Scheme != "http" && own.Scheme != "https" {
+			fault("kubernetes.scheme: %q is neither http nor https", own.Scheme)
+		}
+		if !strings.HasPrefix(own.Path, "/") {
+			fault("kubernetes.path: %q does not begin with /", own.Path)
+		}
+		if own.Port == "" {
+			fault("kubernetes.port: is missing: write the name or number of a container's port")
+		}
 	}
 	if c.Job == "" {
 		c.Job = name
@@ -148,6 +171,9 @@ func newTarget(text string) (*target, error) {
 	}
 	t := &target{url: u, instance: u.Host}
 	if page := u.RequestURI(); page != "/metrics" {
+		if u.RawQuery != "" { // kept with the series, on the disk too: no place for a token
+			page = u.EscapedPath() + fmt.Sprintf("?%x", sha256.Sum256([]byte(u.RawQuery)))
+		}
 		t.page = page
 	}
 	return t, nil

@@ -87,7 +87,10 @@ func TestFaults(t *testing.T) {
 		{"a fragment", targets("http://checkout/metrics#counters"), `targets[0]: "http://checkout/metrics#counters" has a fragment, which no server ever sees`},
 		{"the same page twice", targets("http://Checkout:80", "http://checkout:80/metrics"), "targets[1]: http://checkout:80/metrics is listed twice"},
 		{"two faults", targets("a", "b"), "targets[0]: \"a\" does not begin with http:// or https://\ntargets[1]: \"b\" does not begin with http:// or https://"},
-		{"discovery", func(o *scrape.Options) { o.Config.Kubernetes = &scrape.Discovery{} }, "kubernetes: finding targets in a cluster is not part of this version of yoyu: list them under targets"},
+		{"discovery", func(o *scrape.Options) { o.Config.Kubernetes = &scrape.Discovery{} }, "kubernetes.port: is missing: write the name or number of a container's port"},
+		{"discovery by words of its own", func(o *scrape.Options) {
+			o.Config.Kubernetes = &scrape.Discovery{Port: "metrics", Scheme: "ftp", Path: "metrics"}
+		}, "kubernetes.scheme: \"ftp\" is neither http nor https\nkubernetes.path: \"metrics\" does not begin with /"},
 		{"patience beyond the tick", func(o *scrape.Options) { o.Config.Timeout = time.Minute }, "timeout: 1m0s is not between 0 and the tick, 30s"},
 		{"a negative limit", func(o *scrape.Options) { o.Config.Limits.Samples = -1 }, "limits: must not be negative"},
 		{"two kinds of credentials", func(o *scrape.Options) {

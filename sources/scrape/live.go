@@ -65,6 +65,9 @@ func (s *Source) Live(ctx context.Context, now time.Time) ([]Check, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	if err := s.discover(ctx); err != nil {
+		return nil, err
+	}
 	found, failed := s.pages(ctx, now)
 	found = slices.DeleteFunc(found, func(p *page) bool { return p == nil })
 	if len(found) == 0 {

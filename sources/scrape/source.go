@@ -25,7 +25,8 @@ type Source struct {
 	targets []*target
 	fetcher *fetcher
 	reader  *reader
-	limit   int // targets asked at the same time
+	limit   int   // targets asked at the same time
+	pods    *pods // nil: only the targets that are configured
 	log     *slog.Logger
 	failed  func(*Failure)
 	keep    bool // answers carry what is remembered
@@ -50,6 +51,10 @@ type Options struct {
 	// Failed is told of each target that failed in a turn where others answered: nobody else would
 	// hear of it. Where none answered, the failures are Collect's error. nil: not told.
 	Failed func(*Failure)
+
+	// Pods are the addresses, host:port, of the pods that Config.Kubernetes means, as they are now. It
+	// may only be nil where nothing is asked.
+	Pods func(context.Context) ([]string, error)
 
 	// Keep has every answer carry what is remembered after it (slo.Sample.Progress), and Progress
 	// is what such answers carried before a restart, by SLO: counters then remember for us what
@@ -92,6 +97,9 @@ func New(o Options) (*Source, error) {
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
+	}
+	if c.Kubernetes != nil {
+		s.pods = &pods{find: o.Pods, like: *c.Kubernetes, fixed: targets}
 	}
 	for _, plan := range plans {
 		q := newQuestion(plan, o.Tick)
@@ -168,6 +176,9 @@ func (s *Source) scrape(ctx context.Context, at time.Time) error {
 	}
 	if !s.due(at) {
 		return nil // the turn before was this one
+	}
+	if err := s.discover(ctx); err != nil {
+		return err
 	}
 	found, failed := s.pages(ctx, at)
 	if errors.Is(ctx.Err(), context.Canceled) {

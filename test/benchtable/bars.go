@@ -56,6 +56,10 @@ var bars = []bar{
 	{what: "200 SLOs, the windows alone", against: rules, of: figure{"Sloth", "x-arithmetic"}, least: 100_000, unit: "× less"},
 	{what: "The ratio of thirty days, worst of 200 SLOs", against: "increase[30d] of the same Prometheus", of: figure{"Sloth", "off-%"}, most: 0.5, unit: " % off"},
 
+	{what: "The overview of 10,000 groups of 100 SLOs, 95 of 100 answers", against: bound, of: figure{"Overview/groups=10000/slos=100", "p95-ms"}, most: 200, unit: " ms"},
+	{what: "The overview of 10,000 SLOs, 95 of 100 answers", against: bound, of: figure{"Overview/groups=10000/slos=10000", "p95-ms"}, most: 200, unit: " ms"},
+	{what: "The same, the largest answer on the wire", against: bound, of: figure{"Overview/groups=10000/slos=10000", "wire-KB"}, most: 1000, unit: " KB"},
+
 	{what: "A restart with 100,000 SLOs and 90 days", against: bound, of: figure{"Restart/slos=100000", "s"}, most: 3, unit: " s"},
 	{what: "The state file after 120 simulated days", against: "the same file after 90 days", of: figure{"StateFile/days=120", "x-size"}, most: 1.1, unit: "×"},
 	{what: "A commit of 100,000 SLOs", against: bound, of: figure{"TickDurable/slos=100000", "commit-ms"}, most: 30, unit: " ms"},
@@ -70,4 +74,12 @@ var also = []bar{
 	{what: "A series on /metrics, plain", against: "CPU of all threads", of: figure{"Exposition/yoyu/plain", "cpu-ns/series"}, unit: " ns"},
 	{what: "The same by client_golang", against: "", of: figure{"Exposition/client_golang/plain", "cpu-ns/series"}, unit: " ns"},
 	{what: "A commit of one slot of 400 KB", against: "", of: figure{"Commit/1x400KB", "ms-median"}, unit: " ms"},
+
+	{what: "A look at a cluster of 5,000 VPAs and 10,000 pods that is followed", against: "joined once a minute", of: figure{"Collect", "ns/op"}, scale: 1e6, unit: " ms"},
+	{what: "Judging them, beside 1,000 SLOs", against: "once a tick", of: figure{"Judge", "ns/op"}, scale: 1e6, unit: " ms"},
+	{what: "From nothing to all of them followed", against: "pages are decoded one at a time", of: figure{"Start", "ns/op"}, scale: 1e9, unit: " s"},
+	{what: "What they hold of memory", against: "", of: figure{"Start", "MB"}, unit: " MB"},
+	{what: "A tick of 1,000 SLOs beside that cluster, both looked at and judged in every tick", against: "", of: figure{"Relist/quiet", "ms-median"}, unit: " ms"},
+	{what: "The same while everything is listed anew without a pause", against: "", of: figure{"Relist/storm", "ms-median"}, unit: " ms"},
+	{what: "The worst of them", against: "", of: figure{"Relist/storm", "ms-worst"}, unit: " ms"},
 }

@@ -1,0 +1,61 @@
+{{- define "yoyu.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "yoyu.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 58 | trimSuffix "-" }}
+{{- else }}
+{{- $name := include "yoyu.name" . }}
+{{- if contains $name .Release.Name }}
+{{- .Release.Name | trunc 58 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 58 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "yoyu.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "yoyu.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "yoyu.labels" -}}
+{{ include "yoyu.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "yoyu.serviceAccount" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "yoyu.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "yoyu.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end }}
+{{- end }}
+
+{{- /* The prefix of every route: the path of web.externalUrl. */ -}}
+{{- define "yoyu.prefix" -}}
+{{- with .Values.web.externalUrl }}{{ (urlParse .).path | trimSuffix "/" }}{{ end }}
+{{- end }}
+
+{{- /* The one source of /secrets; "" when there is none. */ -}}
+{{- define "yoyu.secrets" -}}
+{{- $all := list }}
+{{- if .Values.secrets.existingSecret }}{{ $all = append $all "existingSecret" }}{{ end }}
+{{- if .Values.secrets.secretsStoreCSI.enabled }}{{ $all = append $all "secretsStoreCSI" }}{{ end }}
+{{- if .Values.secrets.externalSecrets.enabled }}{{ $all = append $all "externalSecrets" }}{{ end }}
+{{- if gt (len $all) 1 }}
+{{- fail (printf "secrets: only one of %s can be mounted at /secrets" (join ", " $all)) }}
+{{- end }}
+{{- join "" $all }}
+{{- end }}
