@@ -187,14 +187,14 @@ func BenchmarkStateFile(b *testing.B) {
 			size := map[int]int64{}
 			now := benchBegan
 			for day := 1; day <= 120; day++ {
-				for range 24 {
-					for range 12 { // twelve ticks of the hour, far from all of them: what expires is the same
-						benchTurn(samples, now.Add(-benchTick), now)
+				for range 8 { // commits, each of which waits for the disk
+					for range 36 { // answers of five minutes: what expires is the same as of ten ticks
+						benchTurn(samples, now, now.Add(5*time.Minute))
+						now = now.Add(5 * time.Minute)
 						if err := e.Observe(samples...); err != nil {
 							b.Fatal(err)
 						}
 						e.Judge(now)
-						now = now.Add(5 * time.Minute)
 					}
 					st.commit(e, nil)
 				}
