@@ -42,7 +42,7 @@ type workloadView struct {
 	MoneySign             string // + costs, − gives back; "" for neither
 	Gate                  string
 	Eligible              time.Time // from when a change that waits may go
-	Exposure              string    // of an error budget; "" unknown
+	Exposure              num       // of an error budget
 	QoS                   string
 	Managed               string
 	Reasons               []reasonView
@@ -72,8 +72,7 @@ type resourceView struct {
 	Proposed, ProposedLimit      num
 	Headroom                     num
 	Need                         bool
-	P50, P95, Max                string
-	Risk                         string
+	P50, P95, Max, Risk          num
 	Eligible                     time.Time
 	Band                         band
 	Usage                        usage
@@ -177,9 +176,7 @@ func (b *board) workload(w *rightsizing.Workload) workloadView {
 	case w.Cost.Float > 0:
 		v.Money, v.MoneySign = newNum(w.Cost, "rightsizing_hourly_cost", amount(oneLine(w.Currency))), "+"
 	}
-	if w.Exposure.Defined {
-		v.Exposure = ratio(w.Exposure.Float)
-	}
+	v.Exposure = newNum(w.Exposure, "budget_exposure_ratio", ratio)
 	if w.QoS != "" {
 		v.QoS = w.QoS
 		if w.ProposedQoS != "" && w.ProposedQoS != w.QoS {
@@ -280,7 +277,7 @@ func newResourceView(name, key, family string, r *rightsizing.Resource, unit fun
 		Name: name, Key: key, Verdict: string(r.Verdict), Sign: signOf(r.Verdict, 0), Reasons: r.Reasons, Eligible: r.EligibleAt,
 		Request: newNum(r.Request, "rightsizing_request_"+family, unit), Limit: newNum(r.Limit, "rightsizing_limit_"+family, unit),
 		Proposed:      newNum(r.Proposed, "rightsizing_proposed_request_"+family, unit),
-		ProposedLimit: newNum(r.ProposedLimit, "", unit),
+		ProposedLimit: newNum(r.ProposedLimit, "proposed_limit", unit),
 		Target:        newNum(r.Target, "vpa_recommendation_"+family, unit).with("bound", "target"),
 		Lower:         newNum(r.Lower, "vpa_recommendation_"+family, unit).with("bound", "lower"),
 		Upper:         newNum(r.Upper, "vpa_recommendation_"+family, unit).with("bound", "upper"),
@@ -297,14 +294,9 @@ func newResourceView(name, key, family string, r *rightsizing.Resource, unit fun
 		Different: r.Proposed.Defined && r.Request.Defined && r.Proposed.Float != r.Request.Float,
 		Band:      newBand(r, unit),
 	}
-	word := func(v slo.Value, words func(float64) string) string {
-		if !v.Defined {
-			return ""
-		}
-		return words(v.Float)
-	}
 	e := &r.Evidence
-	v.P50, v.P95, v.Max, v.Risk = word(e.P50, unit), word(e.P95, unit), word(e.Max, unit), word(e.Risk, ratio)
+	v.P50, v.P95, v.Max = newNum(e.P50, "p50", unit), newNum(e.P95, "p95", unit), newNum(e.Max, "max", unit)
+	v.Risk = newNum(e.Risk, "oom_risk_ratio", ratio)
 	return v
 }
 

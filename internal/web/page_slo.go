@@ -96,10 +96,10 @@ type pairView struct {
 type shareRow struct {
 	Group, Link string
 	Rest        int // groups that this row stands for; 0 for a group
-	Bad         string
-	Share       string
+	Bad         num
+	Share       num
 	Bar         string // length of 100
-	Traffic     string // share of all events
+	Traffic     num    // share of all events
 }
 
 // chart is what a script needs to draw the course of the budget.
@@ -352,12 +352,12 @@ func (p *sloPage) shares(r *sinks.Report, o *slo.Objective) {
 		groups = append(slices.Clone(groups), *top.Rest)
 	}
 	for i, g := range groups {
-		row := shareRow{Bad: tally1(g.Bad.Float), Share: sinks.Undefined, Bar: "0", Traffic: sinks.Undefined}
-		if g.BadShare.Defined {
-			row.Share, row.Bar = ratio(g.BadShare.Float), drawn(100*g.BadShare.Float)
+		row := shareRow{
+			Bad: newNum(slo.Value(g.Bad), "bad", tally1).at("period"), Bar: "0",
+			Share: newNum(slo.Value(g.BadShare), "bad_share", ratio), Traffic: newNum(slo.Value(g.TotalShare), "total_share", ratio),
 		}
-		if g.TotalShare.Defined {
-			row.Traffic = ratio(g.TotalShare.Float)
+		if g.BadShare.Defined {
+			row.Bar = drawn(100 * g.BadShare.Float)
 		}
 		if i == len(top.Groups) {
 			row.Rest, row.Group = g.Groups, strconv.Itoa(g.Groups)+" more"
