@@ -80,15 +80,15 @@ spec:
 	return names
 }
 
-// uses writes down what a pod is using, in the place of a kubelet.
-func uses(c *kubetest.Cluster, pod, cpu, memory string) {
+// uses writes down what a pod was using at a moment, in the place of a kubelet.
+func uses(c *kubetest.Cluster, pod string, at time.Time, cpu, memory string) {
 	c.Apply(fmt.Sprintf(`apiVersion: metrics.k8s.io/v1beta1
 kind: PodMetrics
 metadata: {namespace: shop, name: %s, labels: {app: checkout}}
 timestamp: %s
 window: 15s
 containers: [{name: app, usage: {cpu: "%s", memory: %s}}, {name: proxy, usage: {cpu: 10m, memory: 20Mi}}]
-`, pod, time.Now().UTC().Format(time.RFC3339), cpu, memory))
+`, pod, at.UTC().Format(time.RFC3339), cpu, memory))
 }
 
 // The real recommender sees pods that use far more than they ask for. yoyu, with the role that is
@@ -108,10 +108,24 @@ func TestRecommendation(t *testing.T) {
 	c.Apply(checkoutDeployment)
 	c.Apply(checkoutVPA)
 	pods := checkoutPods(c)
+	// Of one sample the recommender is sure of nothing, and its lower bound is next to nothing. With a
+	// second one ten minutes later the bound is above what the pods ask for.
 	for _, name := range pods {
-		uses(c, name, "2", "3Gi")
+		uses(c, name, time.Now().Add(-10*time.Minute), "2", "3Gi")
 	}
 	c.Recommend()
+	until(t, "a first recommendation", func() (bool, string) {
+		said := c.Kubectl("get", "vpa/checkout", "--namespace=shop", "--output=jsonpath={.status.recommendation}")
+		return said != "", "no recommendation"
+	})
+	for _, name := range pods {
+		uses(c, name, time.Now(), "2", "3Gi")
+	}
+	until(t, "a recommendation that is sure enough", func() (bool, string) {
+		said := c.Kubectl("get", "vpa/checkout", "--namespace=shop", "--output=jsonpath={.status.recommendation.containerRecommendations[0].lowerBound.cpu}")
+		lower, err := resource.ParseQuantity(said)
+		return err == nil && lower.Cmp(resource.MustParse("500m")) > 0, "the lower bound is " + said
+	})
 
 	target, page := pod(t)
 	page.Store("requests_total{code=\"200\"} 1000\n")
