@@ -101,6 +101,9 @@ func (e *Engine) Course(q CourseQuery) *Course {
 	step = -floorDiv(-step, width) * width
 	c.Step = time.Duration(step) * e.tick
 	edges := t.lane.edges(from, to, step)
+	if edges[0] < head-t.lane.grid.horizon && len(edges) > 1 {
+		edges = edges[1:] // what was covered before is forgotten already
+	}
 	c.Span = Span{e.timeOf(edges[0]), e.timeOf(edges[len(edges)-1])}
 
 	t.budgetOf(c, rows, begin)
