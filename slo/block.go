@@ -31,7 +31,7 @@ type block struct {
 	// Of the tick that was judged last.
 	slots []int64   // by window of the plan: of its trailing edge; −1 is the newest totals
 	left  []float64 // remaining ratio of the budget
-	burns []bool    // both windows of a pair may burn above its factor: to be compared exactly
+	burns []uint8   // not 0: both windows of a pair may burn above its factor: to be compared exactly
 }
 
 // total is C at one tick for one row.
@@ -59,7 +59,7 @@ func newBlock(l *lane, p *plan, wide bool, room int) *block {
 	}
 	b.owners, b.now, b.low = make([]*ledger, room), make([]counts, room), make([]int64, room)
 	b.rest, b.numbers = make([]float64, room), make([]uint32, room)
-	b.left, b.burns = make([]float64, room), make([]bool, room)
+	b.left, b.burns = make([]float64, room), make([]uint8, room)
 	return b
 }
 

@@ -328,6 +328,7 @@ func (t *tracked) ask(changed coverage) {
 				continue // nothing to take
 			}
 			t.approx, t.again = t.approx.add(slot), t.again.add(slot)
+			t.engine.approximate[t] = true
 		}
 	}
 }

@@ -30,14 +30,13 @@ type Engine struct {
 	plans    map[string]*plan
 	grids    map[grid]*grid
 
-	histories []*history
-	spreading map[*tracked]bool // they have spreads
-	grouped   []*tracked        // their groups come and go
-	unjudged  []*tracked        // nobody has looked at their alerts yet
-	looked    coverage          // ticks of the clock at which somebody looked at alerts
-	small     tables[int32]     // memory of judge
-	large     tables[int64]
-	journal   *journal // what a store does not have yet; nil: nobody keeps one
+	histories   []*history
+	spreading   map[*tracked]bool // they have spreads
+	approximate map[*tracked]bool // they have ticks that corrections took in proportion
+	grouped     []*tracked        // their groups come and go
+	unjudged    []*tracked        // nobody has looked at their alerts yet
+	looked      coverage          // ticks of the clock at which somebody looked at alerts
+	journal     *journal          // what a store does not have yet; nil: nobody keeps one
 }
 
 // tracked is one objective with its state.
@@ -121,7 +120,7 @@ func NewEngine(tick time.Duration) (*Engine, error) {
 	}
 	return &Engine{
 		tick: tick, byName: map[string]*tracked{}, plans: map[string]*plan{}, grids: map[grid]*grid{},
-		spreading: map[*tracked]bool{},
+		spreading: map[*tracked]bool{}, approximate: map[*tracked]bool{},
 	}, nil
 }
 
@@ -188,6 +187,7 @@ func (t *tracked) leave() {
 	}
 	t.lane.used--
 	delete(t.engine.spreading, t)
+	delete(t.engine.approximate, t)
 }
 
 func (t *tracked) vacate(r *row) {

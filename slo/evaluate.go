@@ -74,11 +74,7 @@ func (e *Engine) Judge(now time.Time) {
 			if b.plan == bare || len(b.free) == b.rows {
 				continue
 			}
-			if b.wide {
-				judge(b, b.large, &e.large)
-			} else {
-				judge(b, b.small, &e.small)
-			}
+			b.judge()
 		}
 	}
 }
@@ -166,10 +162,11 @@ func (e *Engine) forget() {
 			delete(e.spreading, t)
 		}
 	}
-	for _, t := range e.inOrder {
-		if len(t.approx) > 0 {
-			old := t.lane.head - t.lane.grid.horizon
-			t.approx, t.again = t.approx.expire(old), t.again.expire(old)
+	for t := range e.approximate {
+		old := t.lane.head - t.lane.grid.horizon
+		t.approx, t.again = t.approx.expire(old), t.again.expire(old)
+		if len(t.approx) == 0 {
+			delete(e.approximate, t)
 		}
 	}
 	for _, t := range e.grouped {
@@ -453,7 +450,7 @@ func (t *tracked) pair(r *row, p plannedPair, cover *covering, windows []Window)
 		}
 		inLong, inShort = t.counts(r, p.long, cover), t.counts(r, p.short, cover)
 		if r != nil && t.columns() {
-			may = r.budget.burns[r.budget.row]
+			may = r.budget.burns[r.budget.row] != 0
 		}
 	} else {
 		newest, ok := t.history().covered.newest(t.lane.head)

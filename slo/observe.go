@@ -28,7 +28,7 @@ func (e *Engine) Observe(samples ...Sample) error {
 		if s.Err != nil {
 			continue
 		}
-		if s.Span != turn.span {
+		if !s.Span.same(&turn.span) {
 			from, ok1 := e.ticksAt(s.Span.From)
 			to, ok2 := e.ticksAt(s.Span.To)
 			if !ok1 || !ok2 || from > to {
@@ -66,7 +66,7 @@ func (u *turn) begin(span Span, t ticks) {
 func (u *turn) add(s *Sample, seat *seat) bool {
 	b, h := seat.block, seat.history
 	if b == nil || !u.single || seat.told >= u.ticks.to || len(s.Groups) > 1 || s.Note != "" || seat.noted ||
-		len(s.Covered) != 1 || s.Covered[0] != s.Span {
+		len(s.Covered) != 1 || !s.Covered[0].same(&u.span) {
 		return false
 	}
 	var sum counts
@@ -115,7 +115,11 @@ func (u *turn) add(s *Sample, seat *seat) bool {
 	now.total += sum.total
 	now.bad += sum.bad
 	seat.told = u.ticks.to
-	seat.newest = max(seat.newest, unixMilli(s.Newest))
+	newest := u.to
+	if s.Newest != u.span.To {
+		newest = unixMilli(s.Newest)
+	}
+	seat.newest = max(seat.newest, newest)
 	if !u.noted {
 		u.noted = true
 		u.engine.changed(u.ticks)

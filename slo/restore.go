@@ -314,6 +314,7 @@ func (t *tracked) restoreCorrections(o objectiveRecord) {
 	}
 	for _, s := range o.Approx {
 		t.approx = append(t.approx, ticks{s[0], s[1]})
+		t.engine.approximate[t] = true
 	}
 	for _, s := range o.Again {
 		t.again = append(t.again, ticks{s[0], s[1]})

@@ -25,3 +25,6 @@ func (s Span) Holds(t time.Time) bool { return t.After(s.From) && !t.After(s.To)
 func (s Span) String() string {
 	return fmt.Sprintf("(%s, %s]", s.From.UTC().Format(time.RFC3339), s.To.UTC().Format(time.RFC3339))
 }
+
+// same is ==, field by field: the quick way for what is nearly always alike.
+func (s *Span) same(o *Span) bool { return s.To == o.To && s.From == o.From }

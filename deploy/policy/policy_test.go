@@ -3,6 +3,7 @@
 package policy
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -16,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/yoyu-sre/yoyu/internal/app"
 	"github.com/yoyu-sre/yoyu/internal/kubetest"
 	"github.com/yoyu-sre/yoyu/internal/realtest"
 )
@@ -301,6 +303,14 @@ func TestCompose(t *testing.T) {
 	}
 	if !strings.Contains(string(prometheus), "honor_labels: true") {
 		t.Error("yoyu is scraped without honor_labels")
+	}
+}
+
+// The configuration of compose is one that yoyu takes.
+func TestComposeConfig(t *testing.T) {
+	var out bytes.Buffer
+	if code := app.Main(t.Context(), []string{"check", "../docker-compose/yoyu/config.yaml"}, &out, &out); code != 0 {
+		t.Errorf("exit %d\n%s", code, out.String())
 	}
 }
 

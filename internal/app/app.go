@@ -53,7 +53,7 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) (code in
 	p := &process{stdout: stdout, stderr: stderr}
 	commands := map[string]func(context.Context) error{}
 	for _, add := range []func(*kingpin.Application, *process) (string, func(context.Context) error){
-		addRun, addDemo, addCheck, addReport, addBacktest, addRightsizing, addRules, addDashboards, addProvision,
+		addRun, addDemo, addCheck, addReport, addBacktest, addRightsizing, addReadiness, addRules, addDashboards, addProvision,
 		addState, addVersion, addHealthcheck,
 	} {
 		name, run := add(k, p)

@@ -302,6 +302,9 @@ func (d *daemon) complete(c *config.Config) func(*sinks.Report) {
 	}
 }
 
+// glance is how often workloads are looked at. They are followed, so it costs the cluster nothing.
+const glance = 15 * time.Second
+
 // turn runs the pipeline of one configuration until ctx ends (nil) or another takes over.
 func (d *daemon) turn(ctx context.Context, engine *slo.Engine, c *config.Config, now *assembled, hangup <-chan os.Signal) (*next, error) {
 	d.exposed.Show(c.Series)
@@ -314,7 +317,7 @@ func (d *daemon) turn(ctx context.Context, engine *slo.Engine, c *config.Config,
 	line := pipeline.New(pipeline.Options{
 		Engine: engine, Lanes: now.lanes, Workloads: now.workloads, Judge: d.complete(c),
 		Sinks: outlets, Metrics: d.metrics, Logger: d.log,
-		Commit: d.state.commit, Asks: d.asks,
+		Commit: d.state.commit, Asks: d.asks, Every: glance,
 	})
 	running, halt := context.WithCancel(ctx)
 	followed := now.follow(running)

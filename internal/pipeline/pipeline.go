@@ -237,7 +237,7 @@ func (p *Pipeline) collect(ctx context.Context, now time.Time) {
 			continue
 		}
 		w.asked = now
-		w.job.start(ctx, &p.running, p.Every, func(ctx context.Context) ([]rightsizing.Workload, error) {
+		w.job.start(ctx, &p.running, max(p.Every, time.Minute), func(ctx context.Context) ([]rightsizing.Workload, error) {
 			began := time.Now()
 			found, err := w.source.Collect(ctx, slo.Span{From: now.Add(-p.Every), To: now})
 			p.Metrics.asked(w.source.Name(), time.Since(began), err)

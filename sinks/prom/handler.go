@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
@@ -22,7 +23,42 @@ type handler struct {
 	sink *Sink
 	rest prometheus.Gatherer
 	log  *slog.Logger
+
+	mu      sync.Mutex
+	agreed  map[asked]*agreement
+	answers map[pageKey]*ending
 }
+
+// asked is what a scraper says of the form that it takes.
+type asked struct{ accept, encoding string }
+
+// agreement is the form that it gets. The header values are shared: nobody writes into them.
+type agreement struct {
+	kind expfmt.Format
+	key  pageKey // of all families
+	typ  []string
+}
+
+// maxAgreed bounds what is remembered of scrapers: there are a few kinds of them.
+const maxAgreed = 64
+
+// ending is what follows a page, for every scraper of one tick.
+type ending struct {
+	turn   uint64 // of the snapshot
+	made   time.Time
+	tail   []byte
+	length [1]string // Content-Length
+}
+
+// fresh is how long the rest of a page is sent again to further scrapers of a tick.
+const fresh = time.Second
+
+var (
+	noStore  = []string{"no-store"} // the next tick makes it untrue
+	gzipped  = []string{"gzip"}
+	varies   = []string{"Accept", "Accept-Encoding"}
+	gzipOpen = []byte(gzipHead)
+)
 
 // HandlerOptions are the choices of a handler. The zero value serves.
 type HandlerOptions struct {
@@ -37,8 +73,10 @@ type HandlerOptions struct {
 // (collect[]=slo_burn_rate) or those that begin with it (collect[]=slo_error_budget, collect[]=yoyu_).
 // A parameter that fits none is answered with 400 and the names there are. When a part of rest
 // fails, it is logged and the others are served.
+//
+// Rest is gathered once for all who ask for everything within a second of a tick.
 func (s *Sink) Handler(rest prometheus.Gatherer, o HandlerOptions) http.Handler {
-	h := &handler{sink: s, rest: rest, log: o.Logger}
+	h := &handler{sink: s, rest: rest, log: o.Logger, agreed: map[asked]*agreement{}, answers: map[pageKey]*ending{}}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -58,55 +96,138 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.RawQuery != "" {
 		wanted = r.URL.Query()["collect[]"]
 	}
-	rest := h.gather()
-	choice, err := choose(wanted, rest)
+	form := h.agree(r.Header)
+	if len(wanted) > 0 {
+		h.some(w, r, wanted, form)
+		return
+	}
+	form.declare(w.Header())
+	if r.Method == http.MethodHead {
+		return
+	}
+	newest := h.sink.newest()
+	defer h.sink.release(newest)
+	var body *page
+	turn := uint64(0)
+	if newest != nil {
+		body, turn = newest.page(form.key), newest.turn
+	}
+	h.mu.Lock()
+	a := h.answers[form.key]
+	h.mu.Unlock()
+	if a == nil || a.turn != turn || turn == 0 || time.Since(a.made) >= fresh {
+		a = h.end(body, h.gather(), form.kind, form.key.compressed)
+		a.turn = turn
+		h.mu.Lock()
+		h.answers[form.key] = a
+		h.mu.Unlock()
+	}
+	a.send(w, body, form.key.compressed)
+}
+
+// some answers a scraper that wants some families only.
+func (h *handler) some(w http.ResponseWriter, r *http.Request, wanted []string, form *agreement) {
+	choice, err := choose(wanted, h.gather())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-
-	kind := expfmt.NegotiateAccept(r.Header, formats...)
-	key := pageKey{families: choice.ours, compressed: takesGzip(r.Header.Values("Accept-Encoding"))}
-	if kind.FormatType() == expfmt.TypeOpenMetrics {
-		key.format = openMetrics
-	}
-	header := w.Header()
-	header.Set("Content-Type", string(kind))
-	header.Add("Vary", "Accept")
-	header.Add("Vary", "Accept-Encoding")
-	header.Set("Cache-Control", "no-store") // the next tick makes it untrue
-	if key.compressed {
-		header.Set("Content-Encoding", "gzip")
-	}
+	form.declare(w.Header())
 	if r.Method == http.MethodHead {
 		return
 	}
-
-	tail := tails.Get().(*bytes.Buffer)
-	defer recycle(tail)
-	h.encode(tail, choice.rest, kind)
-
-	// What comes after is written while the snapshot is held, so that its memory stays as it is.
 	newest := h.sink.newest()
 	defer h.sink.release(newest)
-	body := &page{}
+	var body *page
 	if newest != nil && !choice.none {
+		key := form.key
+		key.families = choice.ours
 		body = newest.page(key)
 	}
-	// A scraper that hangs up is its own affair: nothing that is written is asked for success.
-	if !key.compressed {
-		header.Set("Content-Length", strconv.Itoa(len(body.body)+tail.Len()))
-		w.Write(body.body)
-		w.Write(tail.Bytes())
-		return
+	h.end(body, choice.rest, form.kind, form.key.compressed).send(w, body, form.key.compressed)
+}
+
+// agree finds the form of the answer.
+func (h *handler) agree(header http.Header) *agreement {
+	accepts, encodings := header["Accept"], header["Accept-Encoding"]
+	simple := len(accepts) <= 1 && len(encodings) <= 1
+	var said asked
+	if simple {
+		if len(accepts) > 0 {
+			said.accept = accepts[0]
+		}
+		if len(encodings) > 0 {
+			said.encoding = encodings[0]
+		}
+		h.mu.Lock()
+		known := h.agreed[said]
+		h.mu.Unlock()
+		if known != nil {
+			return known
+		}
 	}
-	d := deflaters.Get().(*deflater)
-	defer deflaters.Put(d)
-	end := d.end(tail.AvailableBuffer(), body, tail.Bytes())
-	header.Set("Content-Length", strconv.Itoa(len(gzipHead)+len(body.body)+len(end)))
-	w.Write([]byte(gzipHead))
-	w.Write(body.body)
-	w.Write(end)
+	kind := expfmt.NegotiateAccept(header, formats...)
+	form := &agreement{kind: kind, typ: []string{string(kind)}, key: pageKey{compressed: takesGzip(encodings)}}
+	if kind.FormatType() == expfmt.TypeOpenMetrics {
+		form.key.format = openMetrics
+	}
+	if simple && len(said.accept)+len(said.encoding) < 4096 {
+		h.mu.Lock()
+		if len(h.agreed) < maxAgreed {
+			h.agreed[said] = form
+		}
+		h.mu.Unlock()
+	}
+	return form
+}
+
+// declare says the form.
+func (a *agreement) declare(header http.Header) {
+	header["Content-Type"] = a.typ
+	if before := header["Vary"]; len(before) > 0 {
+		header["Vary"] = slices.Concat(before, varies)
+	} else {
+		header["Vary"] = varies
+	}
+	header["Cache-Control"] = noStore
+	if a.key.compressed {
+		header["Content-Encoding"] = gzipped
+	}
+}
+
+// end makes what follows a page; nil is no page.
+func (h *handler) end(body *page, rest []*dto.MetricFamily, kind expfmt.Format, compressed bool) *ending {
+	if body == nil {
+		body = &page{}
+	}
+	a := &ending{made: time.Now()}
+	tail := tails.Get().(*bytes.Buffer)
+	defer recycle(tail)
+	h.encode(tail, rest, kind)
+	size := len(body.body)
+	if compressed {
+		d := deflaters.Get().(*deflater)
+		defer deflaters.Put(d)
+		a.tail = d.end(nil, body, tail.Bytes())
+		size += len(gzipHead)
+	} else {
+		a.tail = bytes.Clone(tail.Bytes())
+	}
+	a.length[0] = strconv.Itoa(size + len(a.tail))
+	return a
+}
+
+// send writes the page and what follows it. A scraper that hangs up is its own affair: nothing that is
+// written is asked for success.
+func (a *ending) send(w http.ResponseWriter, body *page, compressed bool) {
+	w.Header()["Content-Length"] = a.length[:]
+	if compressed {
+		_, _ = w.Write(gzipOpen)
+	}
+	if body != nil {
+		_, _ = w.Write(body.body)
+	}
+	_, _ = w.Write(a.tail)
 }
 
 // gather asks for the rest, and is content with what there is.
@@ -123,7 +244,10 @@ func (h *handler) gather() []*dto.MetricFamily {
 
 // encode writes the rest as client_golang does, and the end of the page.
 func (h *handler) encode(to *bytes.Buffer, rest []*dto.MetricFamily, kind expfmt.Format) {
-	encoder := expfmt.NewEncoder(to, kind)
+	var encoder expfmt.Encoder
+	if len(rest) > 0 {
+		encoder = expfmt.NewEncoder(to, kind)
+	}
 	for _, f := range rest {
 		before := to.Len()
 		if err := encoder.Encode(f); err != nil {

@@ -30,6 +30,7 @@ type Sink struct {
 
 	// Of the writer alone.
 	layout *layout
+	turn   uint64 // reports so far
 
 	mu    sync.Mutex
 	now   *snapshot   // nil before the first report
@@ -73,6 +74,8 @@ func (s *Sink) Write(ctx context.Context, r *sinks.Report) error {
 	}
 	next := s.unused()
 	next.fill(s.layout, r)
+	s.turn++
+	next.turn = s.turn
 
 	s.mu.Lock()
 	defer s.mu.Unlock()

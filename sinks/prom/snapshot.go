@@ -13,6 +13,7 @@ type snapshot struct {
 	layout  *layout
 	values  []float64 // by slot; NaN is absent
 	readers int       // under the lock of the sink
+	turn    uint64    // of the report; never 0
 
 	mu    sync.Mutex
 	pages map[pageKey]*page

@@ -43,7 +43,7 @@ func (c *Config) Validate() error {
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		fault("url: %q is not an address; %s", c.URL, like)
 	case u.Path == "" || u.Path == "/":
-		fault("url: %q has no path; %s", c.URL, like)
+		fault("url: %q has no path; %s", u.Scheme+"://"+u.Host, like) // a query may hold a token
 	case u.Fragment != "":
 		fault("url: must hold no fragment; headers go into http_headers")
 	}

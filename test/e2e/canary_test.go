@@ -108,6 +108,7 @@ sources:
   - {name: cluster, type: kubernetes, kubeconfig: kubeconfig}
 sinks:
   - {name: dd, type: datadog, url: %[2]q, api_key_file: api}
+  - {name: rw, type: remote_write, url: "%[2]s/push", authorization: {credentials_file: token}, http_headers: {X-Key: {files: [header]}}}
   - {name: am, type: alertmanager, url: %[2]q, basic_auth: {username: yoyu, password_file: password}, http_headers: {X-Key: {files: [header]}}}
 rightsizing: {source: cluster}
 defaults: {period: 2h}
@@ -174,7 +175,7 @@ slos:
 				return false, name + " has not failed yet"
 			}
 		}
-		for _, name := range []string{"dd"} {
+		for _, name := range []string{"dd", "rw"} {
 			if !regexp.MustCompile(`yoyu_sink_failures_total\{reason="[a-z0-9_]+",sink="` + name + `"\} [1-9]`).MatchString(text) {
 				return false, "sink " + name + " has not failed yet"
 			}
@@ -246,9 +247,9 @@ func TestCanaryInFaults(t *testing.T) {
 		`url: "http://${YOYU_TEST_CANARY}@prometheus" # %s`, `url: "http://prometheus/?token=%s"`, `url: "://it:%s@prometheus"`, `url: "http://it:%s@prometheus:port"`,
 		`url: "it:%s@prometheus"`, `targets: ["http://it:%s@pod"]`, `targets: ["http://%s@pod:port"]`, `targets: ["it:%s@pod"]`, `targets: [["http://it:%s@pod"]]`,
 	} {
-		for _, kind := range []string{"prometheus", "scrape", "datadog", "kubernetes", "alertmanager"} {
+		for _, kind := range []string{"prometheus", "scrape", "datadog", "kubernetes", "alertmanager", "remote_write"} {
 			where, fields := "sources", fmt.Sprintf(entry, canary)
-			if kind == "alertmanager" {
+			if kind == "alertmanager" || kind == "remote_write" {
 				where = "sinks"
 			}
 			more := ""
