@@ -16,7 +16,7 @@ GOLANGCI_LINT  ?= github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-datadog test check lint bench fuzz torture dist clean
+.PHONY: help build demo demo-datadog pictures test check lint bench fuzz torture dist clean
 
 help: ## this list
 	@echo "usage: make TARGET"
@@ -30,6 +30,12 @@ demo: ## an embedded shop with its budgets; flags go into ARGS="…"
 
 demo-datadog: ## the same with a fake Datadog behind it: what it stores, what queries answer; no account needed
 	go run ./test/datadog/demo $(ARGS)
+
+# The program has no version here, so that a commit alone changes no picture.
+pictures: ## the pictures of docs/pictures, taken of the demo at one moment of one seed; needs a Chromium
+	@chromium=$$(bash test/chromium.sh) && folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	go build -trimpath -buildvcs=false -o "$$folder/yoyu" . && \
+	YOYU_CHROMIUM="$$chromium" go run ./test/browser/pictures -yoyu "$$folder/yoyu" -o docs/pictures
 
 # The real parts are built first: half an hour the first time, on two cores. The lines of go test
 # come last.
