@@ -101,6 +101,12 @@ func (e *Engine) Course(q CourseQuery) *Course {
 	step = -floorDiv(-step, width) * width
 	c.Step = time.Duration(step) * e.tick
 	edges := t.lane.edges(from, to, step)
+	if oldest := head - t.lane.grid.horizon; edges[0] < oldest { // what was covered before is forgotten
+		edges[0] += t.lane.grid.step(oldest, head)
+		if len(edges) > 1 && edges[1] <= edges[0] {
+			edges = edges[1:]
+		}
+	}
 	c.Span = Span{e.timeOf(edges[0]), e.timeOf(edges[len(edges)-1])}
 
 	t.budgetOf(c, rows, begin)

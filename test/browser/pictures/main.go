@@ -5,7 +5,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"flag"
@@ -14,24 +13,15 @@ import (
 	"image/color"
 	"image/draw"
 	"image/png"
-	"io"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/yoyu-sre/yoyu/test/browser"
 )
 
-// What the pictures show.
-const (
-	seed   = "1"
-	moment = "2026-01-15T10:00:00Z"
-	most   = 250_000 // bytes of a picture
-)
+const most = 250_000 // bytes of a picture
 
 // picture is one of a page. Its height is the part of the page that is worth showing.
 type picture struct {
@@ -69,7 +59,7 @@ func take(yoyu, out string) error {
 		return err
 	}
 	defer os.RemoveAll(folder)
-	address, end, err := serve(ctx, yoyu, filepath.Join(folder, "state"))
+	address, end, err := browser.Demo(ctx, yoyu, filepath.Join(folder, "state"))
 	if err != nil {
 		return err
 	}
@@ -96,71 +86,6 @@ func take(yoyu, out string) error {
 	return nil
 }
 
-// serve runs the demo and waits until it has numbers; end ends it.
-func serve(ctx context.Context, yoyu, state string) (address string, end func(), err error) {
-	cmd := exec.CommandContext(ctx, yoyu, "demo", "--seed", seed, "--at", moment, "--web.listen-address", "127.0.0.1:0", "--storage.path", state)
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		return "", nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return "", nil, err
-	}
-	end = func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		_ = cmd.Wait() // whatever it says at its end: the pictures are taken
-	}
-	// The system chooses the port; only the log has it.
-	var said strings.Builder
-	lines := bufio.NewScanner(stderr)
-	for address == "" && lines.Scan() {
-		said.WriteString("\n" + lines.Text())
-		if _, after, ok := strings.Cut(lines.Text(), `msg="Listening on" address=`); ok {
-			address = "http://" + strings.TrimSpace(after)
-		}
-	}
-	if address == "" {
-		end()
-		return "", nil, fmt.Errorf("%s demo listens nowhere:%s", yoyu, said.String())
-	}
-	go io.Copy(io.Discard, stderr)
-	for look := time.NewTicker(100 * time.Millisecond); ; {
-		if ready(ctx, address) {
-			look.Stop()
-			return address, end, nil
-		}
-		select {
-		case <-ctx.Done():
-			end()
-			return "", nil, fmt.Errorf("%s demo did not become ready: %w", yoyu, context.Cause(ctx))
-		case <-look.C:
-		}
-	}
-}
-
-func ready(ctx context.Context, address string) bool {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/-/ready", nil)
-	if err != nil {
-		return false
-	}
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return false
-	}
-	_ = answer.Body.Close()
-	return answer.StatusCode == http.StatusOK
-}
-
-// settled waits for the fonts, for charts, where there are some, and then for two frames.
-const settled = `new Promise((done, fail) => {
-	const until = Date.now() + 30000, charts = document.getElementById("charts");
-	const look = () => {
-		if (charts && !charts.dataset.drawn) return Date.now() < until ? setTimeout(look, 50) : fail(new Error("no charts"));
-		document.fonts.ready.then(() => requestAnimationFrame(() => requestAnimationFrame(() => done(true))));
-	};
-	look();
-})`
-
 func (p picture) take(ctx context.Context, b *browser.Browser, address string) ([]byte, error) {
 	tab, err := b.Open(browser.View{Width: p.width, Height: p.height, Dark: p.dark})
 	if err != nil {
@@ -174,7 +99,7 @@ func (p picture) take(ctx context.Context, b *browser.Browser, address string) (
 	if _, err := browser.Eval[bool](ctx, tab, `document.documentElement.style.scrollbarGutter = "auto"; document.documentElement.style.overflow = "hidden"; `+p.run+"; true"); err != nil {
 		return nil, err
 	}
-	if _, err := browser.Eval[bool](ctx, tab, settled); err != nil {
+	if _, err := browser.Eval[bool](ctx, tab, browser.Settled); err != nil {
 		return nil, err
 	}
 	shot, err := tab.Picture(ctx, false)
