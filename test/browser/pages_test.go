@@ -209,7 +209,7 @@ func TestEveryPage(t *testing.T) {
 				if name == "rightsizing" {
 					eval[bool](ctx, t, tab, `document.querySelectorAll("details").forEach(d => d.open = true); true`)
 				}
-				if dark := eval[bool](ctx, t, tab, `getComputedStyle(document.body).backgroundColor.match(/\d+/g).slice(0, 3).every(c => c < 80)`); dark != v.Dark {
+				if dark := eval[bool](ctx, t, tab, `getComputedStyle(document.documentElement).backgroundColor.match(/\d+/g).slice(0, 3).every(c => c < 80)`); dark != v.Dark {
 					t.Errorf("the page is dark: %t, want %t", dark, v.Dark)
 				}
 				if out := eval[[]string](ctx, t, tab, wider); len(out) > 0 {
