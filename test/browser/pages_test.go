@@ -79,7 +79,7 @@ func visit(t *testing.T) (context.Context, *browser.Browser) {
 		}
 		t.Skip(err)
 	}
-	ctx, stop := context.WithTimeout(t.Context(), 4*time.Minute)
+	ctx, stop := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(stop)
 	b, err := browser.Start(ctx, t.TempDir())
 	if err != nil {
@@ -131,7 +131,7 @@ func eval[T any](ctx context.Context, t *testing.T, tab *browser.Tab, expression
 func until(ctx context.Context, t *testing.T, tab *browser.Tab, what, condition string) {
 	t.Helper()
 	ok, err := browser.Eval[bool](ctx, tab, `new Promise(done => {
-		const end = Date.now() + 15000;
+		const end = Date.now() + 60000;
 		const look = () => (`+condition+`) ? done(true) : Date.now() > end ? done(false) : setTimeout(look, 20);
 		look();
 	})`)
