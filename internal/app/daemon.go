@@ -151,7 +151,7 @@ func newDaemon(p *process, s serving, load func() (*config.Config, error)) (*dae
 	d.face = web.New(web.Options{
 		Metrics: d.exposed.Handler(d.registry, sinkprom.HandlerOptions{Logger: p.log}),
 		Reload:  reload, Prefix: prefix, ExternalURL: external, Version: version.Version, Logger: p.log,
-		Look: d.asks.Ask, Inside: d.inside,
+		Look: d.asks.Ask, Inside: d.inside, Readiness: d.ready,
 	})
 	return d, d.door().checkReloaders()
 }

@@ -20,29 +20,6 @@ import (
 	"github.com/yoyu-sre/yoyu/slo"
 )
 
-// readiness is what one service has of what it should have before people depend on it.
-type readiness struct {
-	Service string           `json:"service"`
-	Ready   bool             `json:"ready"` // nothing is missing; what nobody could look at is no fault
-	Checks  []readinessCheck `json:"checks"`
-}
-
-// readinessCheck is one thing that a service should have.
-type readinessCheck struct {
-	Check string         `json:"check"`
-	State readinessState `json:"state"`
-	Text  string         `json:"text"` // one sentence: what is there, or what to do
-}
-
-// readinessState says how it is.
-type readinessState string
-
-const (
-	stateOK      readinessState = "ok"
-	stateMissing readinessState = "missing"
-	stateUnknown readinessState = "unknown" // nobody was asked, or nobody knows
-)
-
 func addReadiness(k *kingpin.Application, p *process) (string, func(context.Context) error) {
 	c := k.Command("readiness", "Print for every service what it has of what production needs: an objective, an alert that can fire, a runbook, an owner, an engagement with a pager, data, a VPA, requests and limits. Exit 1 when something is missing.")
 	file := c.Flag("config.file", "Configuration file.").Default("config.yaml").String()
@@ -67,13 +44,18 @@ func (p *process) readiness(ctx context.Context, file string, offline, asJSON bo
 	if asJSON {
 		out := json.NewEncoder(p.stdout)
 		out.SetIndent("", "  ")
-		if err := out.Encode(map[string][]readiness{"services": all}); err != nil {
+		answer := sinks.JSONReadiness{Services: all}
+		if report != nil {
+			at := report.Time.UTC()
+			answer.Time = &at
+		}
+		if err := out.Encode(answer); err != nil {
 			return err
 		}
 	} else if err := writeReadiness(p.stdout, all); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(all, func(r readiness) bool { return !r.Ready }) {
+	if slices.ContainsFunc(all, func(r sinks.ServiceReadiness) bool { return !r.Ready }) {
 		return exit(exitFault)
 	}
 	return nil
@@ -113,9 +95,21 @@ func (p *process) lookOnce(ctx context.Context, c *config.Config) (*sinks.Report
 	return &report, len(parts.workloads), nil
 }
 
+// ready is the same look at the newest report of the daemon; ok is false before it has a
+// configuration. A cluster that has not answered yet is none that was asked.
+func (d *daemon) ready(report *sinks.Report) (all []sinks.ServiceReadiness, ok bool) {
+	c := d.present.Load()
+	if c == nil {
+		return nil, false
+	}
+	cluster := c.Rightsizing.Source != "" &&
+		gathered(d.registry).value("yoyu_source_last_success_timestamp_seconds", "source", c.Rightsizing.Source) > 0
+	return readyServices(c, report, cluster), true
+}
+
 // readyServices looks at every service of a configuration, those that only SLOs name among them. A nil
 // report is that of a look at the configuration alone.
-func readyServices(c *config.Config, report *sinks.Report, cluster bool) []readiness {
+func readyServices(c *config.Config, report *sinks.Report, cluster bool) []sinks.ServiceReadiness {
 	services := map[string]config.Service{}
 	for _, o := range c.Objectives {
 		services[o.Service] = config.Service{Name: o.Service}
@@ -123,31 +117,31 @@ func readyServices(c *config.Config, report *sinks.Report, cluster bool) []readi
 	for _, s := range c.Services {
 		services[s.Name] = s
 	}
-	out := make([]readiness, 0, len(services))
+	out := make([]sinks.ServiceReadiness, 0, len(services))
 	for _, s := range services {
-		r := readiness{Service: s.Name, Ready: true}
+		r := sinks.ServiceReadiness{Service: s.Name, Ready: true}
 		r.Checks = append(r.Checks, ofConfiguration(c, s)...)
 		r.Checks = append(r.Checks, ofData(s.Name, report))
 		r.Checks = append(r.Checks, ofWorkloads(s.Name, report, cluster)...)
 		for _, one := range r.Checks {
-			r.Ready = r.Ready && one.State != stateMissing
+			r.Ready = r.Ready && one.State != sinks.ReadinessMissing
 		}
 		out = append(out, r)
 	}
-	slices.SortFunc(out, func(a, b readiness) int { return cmp.Compare(a.Service, b.Service) })
+	slices.SortFunc(out, func(a, b sinks.ServiceReadiness) int { return cmp.Compare(a.Service, b.Service) })
 	return out
 }
 
 // found is a check whose answer is known.
-func found(check string, ok bool, is, missing string) readinessCheck {
+func found(check string, ok bool, is, missing string) sinks.ReadinessCheck {
 	if ok {
-		return readinessCheck{check, stateOK, is}
+		return sinks.ReadinessCheck{Check: check, State: sinks.ReadinessOK, Text: is}
 	}
-	return readinessCheck{check, stateMissing, missing}
+	return sinks.ReadinessCheck{Check: check, State: sinks.ReadinessMissing, Text: missing}
 }
 
 // ofConfiguration is what the configuration itself says.
-func ofConfiguration(c *config.Config, s config.Service) []readinessCheck {
+func ofConfiguration(c *config.Config, s config.Service) []sinks.ReadinessCheck {
 	var names, silent, without, ownerless []string
 	owner := cmp.Or(s.Labels["team"], s.Labels["owner"])
 	for i := range c.Objectives {
@@ -175,7 +169,7 @@ func ofConfiguration(c *config.Config, s config.Service) []readinessCheck {
 		alert = "of " + list(silent) + " no alert can ever fire: even if every request fails, it burns more slowly than the policy asks"
 		runbook = "of " + list(without) + " there is none: write runbook_url under the service"
 	}
-	return []readinessCheck{
+	return []sinks.ReadinessCheck{
 		found("objective", some, list(names), "there is no SLO: write one under slos"),
 		found("alert", some && len(silent) == 0, "every SLO can page or open a ticket", alert),
 		found("runbook", s.RunbookURL != "" || some && len(without) == 0, "every alert carries one", runbook),
@@ -199,9 +193,9 @@ func canFire(o *slo.Objective) bool {
 }
 
 // ofData is whether every SLO of a service was answered for.
-func ofData(service string, report *sinks.Report) readinessCheck {
+func ofData(service string, report *sinks.Report) sinks.ReadinessCheck {
 	if report == nil {
-		return readinessCheck{"data", stateUnknown, "nobody was asked"}
+		return sinks.ReadinessCheck{Check: "data", State: sinks.ReadinessUnknown, Text: "nobody was asked"}
 	}
 	answered, asked := map[string]bool{}, []string{}
 	for i := range report.SLOs {
@@ -212,8 +206,8 @@ func ofData(service string, report *sinks.Report) readinessCheck {
 		if !slices.Contains(asked, st.Objective.Name) {
 			asked = append(asked, st.Objective.Name)
 		}
-		for _, w := range st.Windows {
-			if w.Total > 0 {
+		for _, w := range st.Windows { // the period of a daemon holds what long ago was counted
+			if !w.IsPeriod && w.Length <= time.Hour && w.Total > 0 {
 				answered[st.Objective.Name] = true
 			}
 		}
@@ -229,9 +223,12 @@ func ofData(service string, report *sinks.Report) readinessCheck {
 }
 
 // ofWorkloads is whether what runs a service says what it needs.
-func ofWorkloads(service string, report *sinks.Report, cluster bool) []readinessCheck {
+func ofWorkloads(service string, report *sinks.Report, cluster bool) []sinks.ReadinessCheck {
 	if report == nil || !cluster {
-		return []readinessCheck{{"vpa", stateUnknown, "no cluster was asked"}, {"resources", stateUnknown, "no cluster was asked"}}
+		return []sinks.ReadinessCheck{
+			{Check: "vpa", State: sinks.ReadinessUnknown, Text: "no cluster was asked"},
+			{Check: "resources", State: sinks.ReadinessUnknown, Text: "no cluster was asked"},
+		}
 	}
 	var names, bare []string
 	for i := range report.Workloads {
@@ -251,7 +248,7 @@ func ofWorkloads(service string, report *sinks.Report, cluster bool) []readiness
 	}
 	slices.Sort(names)
 	slices.Sort(bare)
-	return []readinessCheck{
+	return []sinks.ReadinessCheck{
 		found("vpa", len(names) > 0, strings.Join(names, ", "), "no VerticalPodAutoscaler watches a workload of it: workloads of the service, or their labels, say which are its own"),
 		found("resources", len(names) > 0 && len(bare) == 0, "requests of cpu and memory and a limit of memory are written",
 			cmp.Or(strings.Join(bare, ", "), "no workload that is known")+": write requests of cpu and memory and a limit of memory"),
@@ -259,7 +256,7 @@ func ofWorkloads(service string, report *sinks.Report, cluster bool) []readiness
 }
 
 // writeReadiness prints a line a service and then what is missing.
-func writeReadiness(w io.Writer, all []readiness) error {
+func writeReadiness(w io.Writer, all []sinks.ServiceReadiness) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for i, r := range all {
 		if i == 0 {
@@ -284,7 +281,7 @@ func writeReadiness(w io.Writer, all []readiness) error {
 	}
 	for _, r := range all {
 		for _, c := range r.Checks {
-			if c.State == stateMissing {
+			if c.State == sinks.ReadinessMissing {
 				fmt.Fprintf(w, "%s: %s: %s\n", r.Service, c.Check, c.Text)
 			}
 		}

@@ -146,6 +146,8 @@ func TestOpenAPIFitsAnswers(t *testing.T) {
 	typical := face(t, web.Options{Inside: inside, ExternalURL: external}, sinktest.Report())
 	unknown := face(t, web.Options{}, sinktest.Unknown())
 	closed := face(t, web.Options{}, spentReport(t))
+	ready := face(t, web.Options{Readiness: judged}, sinktest.Report())
+	newcomer := face(t, web.Options{Readiness: judged}, nil)
 	tried := map[string]bool{}
 	for _, f := range []struct {
 		h       http.Handler
@@ -167,6 +169,7 @@ func TestOpenAPIFitsAnswers(t *testing.T) {
 		{typical, "/api/v1/gate", "?slo=checkout-availability", 200}, {closed, "/api/v1/gate", "?service=shop", 409}, {early, "/api/v1/gate", "?slo=x", 503},
 		{typical, "/api/v1/gate", "", 400}, {typical, "/api/v1/gate", "?slo=nobody", 404}, {s.h, "/api/v1/gate", "?slo=maintained", 200}, {unknown, "/api/v1/gate", "?slo=carts", 409},
 		{early, "/api/v1/rightsizing", "", 200}, {typical, "/api/v1/rightsizing", "", 200}, {typical, "/api/v1/rightsizing", "?color=red", 400},
+		{ready, "/api/v1/readiness", "", 200}, {newcomer, "/api/v1/readiness", "", 200}, {unknown, "/api/v1/readiness", "", 503},
 		{early, "/api/v1/status", "", 200}, {typical, "/api/v1/status", "", 200}, {unknown, "/api/v1/status", "", 503},
 		{early, "/api/v1/openapi.json", "", 200},
 		{typical, "/explain", "?slo=checkout-availability&format=json", 200}, {typical, "/explain", "?slo=checkout-availability&format=text", 200},

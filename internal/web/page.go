@@ -24,7 +24,7 @@ import (
 
 // screen is a page: what stands around every one of them, and what it is about.
 type screen struct {
-	Here     string // which of the pages: budgets, slo, explain, rightsizing, status
+	Here     string // which of the pages: budgets, slo, explain, rightsizing, readiness, status
 	Title    string // of the tab, before the worst state; "" on the first page
 	State    state  // the worst
 	Headline string
@@ -97,7 +97,7 @@ var pages = func() map[string]*template.Template {
 			return moment{}
 		},
 	}).ParseFS(templates, "templates/layout.html", "templates/parts.html"))
-	for _, name := range []string{"overview", "slo", "explain", "rightsizing", "status", "refusal"} {
+	for _, name := range []string{"overview", "slo", "explain", "rightsizing", "readiness", "status", "refusal"} {
 		out[name] = template.Must(template.Must(shared.Clone()).ParseFS(templates, "templates/"+name+".html"))
 	}
 	return out

@@ -180,7 +180,7 @@ func TestTroubleIsShown(t *testing.T) {
 		st.Store = web.StatusStore{Path: "data/yoyu.db", Trouble: "no space left on device"}
 		st.Config = web.StatusConfig{YAML: "tick: 30s\n"}
 	}}, r)
-	for _, target := range []string{"/", "/slo?slo=checkout-availability", "/explain?slo=checkout-availability", "/rightsizing", "/status", "/slo?slo=nobody"} {
+	for _, target := range []string{"/", "/slo?slo=checkout-availability", "/explain?slo=checkout-availability", "/rightsizing", "/readiness", "/status", "/slo?slo=nobody"} {
 		_, page, _ := ask(h, "GET", target, "Accept", "text/html")
 		var alarms []string
 		for _, n := range find(parse(t, page), func(n *html.Node) bool { return attr(n, "role") == "alert" && within(n, "id") == "notices" }) {
@@ -228,7 +228,7 @@ func TestPageRefusals(t *testing.T) {
 		}
 	}
 	early := face(t, web.Options{}, nil)
-	for target, want := range map[string]int{"/": 200, "/slo?slo=x": 503, "/explain?slo=x": 503, "/rightsizing": 200, "/status": 200} {
+	for target, want := range map[string]int{"/": 200, "/slo?slo=x": 503, "/explain?slo=x": 503, "/rightsizing": 200, "/readiness": 200, "/status": 200} {
 		if status, page, _ := ask(early, "GET", target, "Accept", "text/html"); status != want || !strings.Contains(page, "no report yet") {
 			t.Errorf("%s before the first report: %d, want %d", target, status, want)
 		}

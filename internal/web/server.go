@@ -48,10 +48,11 @@ type Server struct {
 	report   atomic.Pointer[sinks.Report]
 	latest   atomic.Pointer[board] // of the newest report that somebody looked at
 
-	inside  func(*Status)
-	look    func(context.Context, func(*slo.Engine)) error
-	sparks  atomic.Pointer[Sparks]
-	drawing sync.Mutex // of sparks
+	inside   func(*Status)
+	services func(*sinks.Report) ([]sinks.ServiceReadiness, bool)
+	look     func(context.Context, func(*slo.Engine)) error
+	sparks   atomic.Pointer[Sparks]
+	drawing  sync.Mutex // of sparks
 }
 
 var _ sinks.Sink = (*Server)(nil)
@@ -74,11 +75,15 @@ type Options struct {
 	// Inside fills in what a status holds beyond reports: sources, sinks, the store, the
 	// configuration. nil: there is no status.
 	Inside func(*Status)
+
+	// Readiness says of every service what it has of what production needs, by a report that may be
+	// nil; ok is false where nobody can say. nil: nobody can.
+	Readiness func(*sinks.Report) (all []sinks.ServiceReadiness, ok bool)
 }
 
 // New makes a face that knows no report yet.
 func New(o Options) *Server {
-	s := &Server{reload: o.Reload, ready: o.Ready, version: o.Version, external: o.ExternalURL, log: o.Logger, look: o.Look, inside: o.Inside}
+	s := &Server{reload: o.Reload, ready: o.Ready, version: o.Version, external: o.ExternalURL, log: o.Logger, look: o.Look, inside: o.Inside, services: o.Readiness}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -137,6 +142,7 @@ func (s *Server) routes(o Options) http.Handler {
 	handle("GET", "/{$}", http.HandlerFunc(s.page))
 	handle("GET", "/slo", http.HandlerFunc(s.sloPage))
 	handle("GET", "/rightsizing", http.HandlerFunc(s.rightsizingPage))
+	handle("GET", "/readiness", http.HandlerFunc(s.readinessPage))
 	handle("GET", "/status", http.HandlerFunc(s.statusPage))
 	handle("GET", "/explain", http.HandlerFunc(s.explain))
 	handle("GET", "/api/v1/slos", http.HandlerFunc(s.slos))
@@ -146,6 +152,7 @@ func (s *Server) routes(o Options) http.Handler {
 	handle("GET", "/api/v1/gate", http.HandlerFunc(s.gate))
 	handle("GET", "/api/v1/openapi.json", http.HandlerFunc(s.openAPI))
 	handle("GET", "/api/v1/status", http.HandlerFunc(s.status))
+	handle("GET", "/api/v1/readiness", http.HandlerFunc(s.readiness))
 	handle("GET", "/api/v1/rightsizing", http.HandlerFunc(s.rightsizing))
 	handle("GET", "/-/healthy", http.HandlerFunc(s.healthy))
 	handle("GET", "/-/ready", http.HandlerFunc(s.isReady))

@@ -32,6 +32,7 @@ var pages = map[string]string{
 	"all groups":  "/slo?slo=checkout-availability",
 	"explain":     "/explain?slo=checkout-availability&route=/pay",
 	"rightsizing": "/rightsizing",
+	"readiness":   "/readiness",
 	"status":      "/status",
 }
 
