@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/textparse"
 )
@@ -157,7 +158,7 @@ func TestCountersFallTogether(t *testing.T) {
 				}
 				starts[instance][r.at[i]]++
 			}
-			if r.v[i] != float64(int64(r.v[i])) && r.labels.Get(labels.MetricName) != durationsName+"_sum" {
+			if r.v[i] != float64(int64(r.v[i])) && r.labels.Get(model.MetricNameLabel) != durationsName+"_sum" {
 				t.Fatalf("%s is %v: no whole number of requests", name, r.v[i])
 			}
 		}
@@ -190,7 +191,7 @@ func TestHistogramsAreWhole(t *testing.T) {
 	buckets, counts, sums := map[key]map[string]*recorded{}, map[key]*recorded{}, map[key]*recorded{}
 	for _, r := range history(t, New(Options{Seed: 3, Now: noon}), 24*time.Hour, time.Minute) {
 		k := key{r.labels.Get("instance"), r.labels.Get("route")}
-		switch r.labels.Get(labels.MetricName) {
+		switch r.labels.Get(model.MetricNameLabel) {
 		case durationsName + "_bucket":
 			if buckets[k] == nil {
 				buckets[k] = map[string]*recorded{}
@@ -251,7 +252,7 @@ func TestWhatTheMonthLeaves(t *testing.T) {
 	on := func(service string, routes ...string) func(bad bool) func(labels.Labels) bool {
 		return func(bad bool) func(labels.Labels) bool {
 			return func(l labels.Labels) bool {
-				return l.Get(labels.MetricName) == "http_requests_total" && l.Get("service") == service &&
+				return l.Get(model.MetricNameLabel) == "http_requests_total" && l.Get("service") == service &&
 					(len(routes) == 0 || slices.Contains(routes, l.Get("route"))) &&
 					(!bad || l.Get("code")[0] == '5')
 			}
@@ -314,7 +315,7 @@ func TestWhatTheMonthLeaves(t *testing.T) {
 
 				timed := func(le string) func(labels.Labels) bool {
 					return func(l labels.Labels) bool {
-						return l.Get(labels.MetricName) == durationsName+"_bucket" && l.Get("service") == "checkout" && l.Get("le") == le
+						return l.Get(model.MetricNameLabel) == durationsName+"_bucket" && l.Get("service") == "checkout" && l.Get("le") == le
 					}
 				}
 				events, fast := window(long, opening, 30*day, timed("+Inf"), timed("0.3"))

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/textparse"
 	"golang.org/x/sync/errgroup"
@@ -125,7 +126,7 @@ func TestPodsCountWhatTheyAnswer(t *testing.T) {
 	for _, p := range s.pods {
 		values, series := scrape(t, client, p.url("/metrics"))
 		for _, l := range series {
-			switch l.Get(labels.MetricName) {
+			switch l.Get(model.MetricNameLabel) {
 			case "http_requests_total":
 				code, err := strconv.Atoi(l.Get("code"))
 				if err != nil {

@@ -162,7 +162,7 @@ func (s *Server) sloPage(w http.ResponseWriter, r *http.Request) {
 	page := s.newSLOPage(r.Context(), b, picked, sel)
 	s.show(w, r, b, "", func() (*rendered, error) {
 		v := s.screen("slo", strings.TrimSpace(page.Name+" "+page.Group), b, page)
-		v.Charts = true
+		v.Charts = s.look != nil
 		return s.render(http.StatusOK, "slo", v)
 	})
 }

@@ -261,17 +261,6 @@ func periodOf(st *slo.Status) slo.Window {
 	return slo.Window{}
 }
 
-// firing are the severities that fire, in the order of the policy.
-func firing(st *slo.Status) []string {
-	var out []string
-	for _, a := range st.Alerts {
-		if a.Firing {
-			out = append(out, a.Severity)
-		}
-	}
-	return out
-}
-
 // serves reports whether a workload runs a service.
 func serves(w *rightsizing.Workload, service string) bool {
 	return slices.Contains(w.Services, service)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/yoyu-sre/yoyu/internal/selectors"
@@ -64,16 +65,16 @@ func (s *Source) respell(ctx context.Context, youngest time.Time, questions []*q
 // _count series.
 func (s *Source) explain(ctx context.Context, youngest time.Time, q *question, lacking labels.Labels, start, end int64) (string, error) {
 	bucket := q.plan.Selectors()[1].Name
-	family := labels.NewBuilder(lacking).Set(labels.MetricName, q.plan.Selectors()[2].Name).Labels().String()
+	family := labels.NewBuilder(lacking).Set(model.MetricNameLabel, q.plan.Selectors()[2].Name).Labels().String()
 	q.mu.Lock()
 	note := q.noBound[family]
 	q.mu.Unlock()
 	if note != "" {
 		return note, nil
 	}
-	sel := selectors.Selector{Name: bucket, Matchers: []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, bucket)}}
+	sel := selectors.Selector{Name: bucket, Matchers: []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, bucket)}}
 	lacking.Range(func(l labels.Label) {
-		if l.Name != labels.MetricName {
+		if l.Name != model.MetricNameLabel {
 			sel = sel.With(labels.MustNewMatcher(labels.MatchEqual, l.Name, l.Value))
 		}
 	})
@@ -83,7 +84,7 @@ func (s *Source) explain(ctx context.Context, youngest time.Time, q *question, l
 	}
 	bounds := selectors.Bounds{}
 	for _, one := range a.series {
-		l := labels.NewBuilder(lacking).Set(labels.MetricName, bucket).Set(labels.BucketLabel, one.labels.Get(labels.BucketLabel)).Labels()
+		l := labels.NewBuilder(lacking).Set(model.MetricNameLabel, bucket).Set(labels.BucketLabel, one.labels.Get(labels.BucketLabel)).Labels()
 		if histogram, bound, ok := q.plan.Bound(l); ok {
 			bounds.See(histogram, bound)
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/yoyu-sre/yoyu/internal/increments"
@@ -502,7 +503,7 @@ func closely(sel selectors.Selector, all []labels.Labels) selectors.Selector {
 			sel = sel.With(oneOf(name, slices.Sorted(maps.Keys(values[name]))))
 		}
 	}
-	if values[labels.MetricName] != nil {
+	if values[model.MetricNameLabel] != nil {
 		sel.Name = ""
 	}
 	return sel
@@ -526,7 +527,7 @@ func (s *Source) processStarts(ctx context.Context, works []*work, hands []hand,
 		return
 	}
 	base := selectors.Selector{Name: "process_start_time_seconds", Matchers: []*labels.Matcher{
-		labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, "process_start_time_seconds"),
+		labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, "process_start_time_seconds"),
 	}}
 	starts := map[string]float64{}
 	for targets := range slices.Chunk(slices.Sorted(maps.Keys(news)), maxTargets) {

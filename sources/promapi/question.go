@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/yoyu-sre/yoyu/internal/increments"
@@ -73,9 +74,9 @@ func (q *question) needs() []selectors.Selector {
 		names[i] = sel.Name
 	}
 	slices.Sort(names)
-	matchers := []*labels.Matcher{oneOf(labels.MetricName, names), oneOf(labels.BucketLabel, les)}
+	matchers := []*labels.Matcher{oneOf(model.MetricNameLabel, names), oneOf(labels.BucketLabel, les)}
 	for _, m := range all[0].Matchers {
-		if m.Name != labels.MetricName {
+		if m.Name != model.MetricNameLabel {
 			matchers = append(matchers, m)
 		}
 	}
@@ -88,9 +89,9 @@ func (q *question) totals() selectors.Selector {
 	if q.Indicator.Kind != sources.Latency {
 		return all[0]
 	}
-	matchers := []*labels.Matcher{oneOf(labels.MetricName, []string{all[2].Name, all[0].Name})}
+	matchers := []*labels.Matcher{oneOf(model.MetricNameLabel, []string{all[2].Name, all[0].Name})}
 	for _, m := range all[0].Matchers {
-		if m.Name != labels.MetricName {
+		if m.Name != model.MetricNameLabel {
 			matchers = append(matchers, m)
 		}
 	}

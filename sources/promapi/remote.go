@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/golang/snappy"
+	"github.com/prometheus/common/model"
 	modelhist "github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
@@ -348,9 +349,9 @@ func (s *Source) distrust(r *request, err error) {
 // names cannot be listed.
 func metrics(sel selectors.Selector) (names []string, rest []*labels.Matcher, ok bool) {
 	for i, m := range sel.Matchers {
-		if m.Name == labels.MetricName && m.Type == labels.MatchEqual && m.Value != "" {
+		if m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual && m.Value != "" {
 			names = []string{m.Value}
-		} else if m.Name == labels.MetricName && m.Type == labels.MatchRegexp {
+		} else if m.Name == model.MetricNameLabel && m.Type == labels.MatchRegexp {
 			names = slices.Compact(slices.Sorted(slices.Values(m.SetMatches())))
 		}
 		if len(names) > 0 {
@@ -384,7 +385,7 @@ func (s *Source) vouched(ctx context.Context, youngest time.Time, names []string
 		if n == 0 {
 			continue
 		}
-		key := metricKey(one.labels, one.labels.Get(labels.MetricName))
+		key := metricKey(one.labels, one.labels.Get(model.MetricNameLabel))
 		want, ok := shown[key]
 		switch {
 		case !ok:
@@ -422,7 +423,7 @@ func (s *Source) sampled(ctx context.Context, youngest time.Time, names []string
 	first := 0
 	for i, name := range names {
 		// The function drops the name, and "or" does not look at it.
-		one := selectors.Selector{Matchers: append(slices.Clone(rest), labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, name))}
+		one := selectors.Selector{Matchers: append(slices.Clone(rest), labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, name))}
 		if i > first {
 			expr.WriteString(" or ")
 		}
@@ -440,5 +441,5 @@ func (s *Source) sampled(ctx context.Context, youngest time.Time, names []string
 
 // metricKey is the identity of a series by its name and its other labels.
 func metricKey(l labels.Labels, name string) string {
-	return labels.NewBuilder(l).Del(metricNote).Set(labels.MetricName, name).Labels().String()
+	return labels.NewBuilder(l).Del(metricNote).Set(model.MetricNameLabel, name).Labels().String()
 }

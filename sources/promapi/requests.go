@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/yoyu-sre/yoyu/internal/selectors"
@@ -157,7 +158,7 @@ func merged(requests []*request) []*request {
 					continue
 				}
 				rest := slices.Concat(r.sel.Matchers[:i], r.sel.Matchers[i+1:])
-				if len(rest) == 0 && m.Name != labels.MetricName {
+				if len(rest) == 0 && m.Name != model.MetricNameLabel {
 					continue // the label alone says too little about what is chosen
 				}
 				sig := m.Name + "\xff" + canonical(rest)
@@ -221,7 +222,7 @@ func join(label string, parts []*request) (*request, int) {
 	if n < 2 {
 		return nil, n
 	}
-	if label == labels.MetricName {
+	if label == model.MetricNameLabel {
 		one.sel.Name = ""
 	}
 	matcher, err := labels.NewMatcher(labels.MatchRegexp, label, strings.Join(values, "|"))

@@ -250,7 +250,7 @@ func (in *reading) sample(parser textparse.Parser, name string, here int, start 
 	if name, twice := own.HasDuplicateLabelNames(); twice {
 		return fmt.Errorf("label %s stands in one series twice", name)
 	}
-	full := own.Get(labels.MetricName)
+	full := own.Get(model.MetricNameLabel)
 	if full == processStart && own.Len() == 1 {
 		in.page.started = milliseconds(value)
 	}
@@ -333,7 +333,7 @@ func (in *reading) attach(l labels.Labels) labels.Labels {
 		}
 		b.Set(own.Name, own.Value)
 	}
-	if le := l.Get(labels.BucketLabel); le != "" && strings.HasSuffix(l.Get(labels.MetricName), "_bucket") {
+	if le := l.Get(labels.BucketLabel); le != "" && strings.HasSuffix(l.Get(model.MetricNameLabel), "_bucket") {
 		if bound, err := strconv.ParseFloat(le, 64); err == nil {
 			b.Set(labels.BucketLabel, labels.FormatOpenMetricsFloat(bound))
 		}
@@ -344,7 +344,7 @@ func (in *reading) attach(l labels.Labels) labels.Labels {
 // birth is what a series and its _created series have in common, by their own labels.
 func (in *reading) birth(l labels.Labels) string {
 	in.builder.Reset(l)
-	in.builder.Set(labels.MetricName, in.family)
+	in.builder.Set(model.MetricNameLabel, in.family)
 	in.builder.Del(labels.BucketLabel)
 	return in.builder.Labels().String()
 }

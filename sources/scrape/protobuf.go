@@ -93,7 +93,7 @@ func nameOf(parser textparse.Parser, series []byte) string {
 	}
 	var l labels.Labels
 	parser.Labels(&l)
-	return strings.Clone(l.Get(labels.MetricName))
+	return strings.Clone(l.Get(model.MetricNameLabel))
 }
 
 // brokenFamily is an error within a page, with the family after or in which it was found.
@@ -132,7 +132,7 @@ func (in *reading) histogram(parser textparse.Parser, here int) (samples int, er
 	}
 	l := in.attach(own)
 	in.builder.Reset(l)
-	classic := in.builder.Set(labels.MetricName, l.Get(labels.MetricName)+"_count").Labels().String()
+	classic := in.builder.Set(model.MetricNameLabel, l.Get(model.MetricNameLabel)+"_count").Labels().String()
 	taken := false
 	for _, i := range questions {
 		count, below, ok := in.plans[i].Native(l)

@@ -80,7 +80,7 @@ func visit(t *testing.T) (context.Context, *browser.Browser) {
 		}
 		t.Skip(err)
 	}
-	ctx, stop := context.WithTimeout(t.Context(), 4*time.Minute)
+	ctx, stop := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(stop)
 	b, err := browser.Start(ctx, t.TempDir())
 	if err != nil {
@@ -132,7 +132,7 @@ func eval[T any](ctx context.Context, t *testing.T, tab *browser.Tab, expression
 func until(ctx context.Context, t *testing.T, tab *browser.Tab, what, condition string) {
 	t.Helper()
 	ok, err := browser.Eval[bool](ctx, tab, `new Promise(done => {
-		const end = Date.now() + 15000;
+		const end = Date.now() + 60000;
 		const look = () => (`+condition+`) ? done(true) : Date.now() > end ? done(false) : setTimeout(look, 20);
 		look();
 	})`)
@@ -210,7 +210,7 @@ func TestEveryPage(t *testing.T) {
 				if name == "rightsizing" {
 					eval[bool](ctx, t, tab, `document.querySelectorAll("details").forEach(d => d.open = true); true`)
 				}
-				if dark := eval[bool](ctx, t, tab, `getComputedStyle(document.body).backgroundColor.match(/\d+/g).slice(0, 3).every(c => c < 80)`); dark != v.Dark {
+				if dark := eval[bool](ctx, t, tab, `getComputedStyle(document.documentElement).backgroundColor.match(/\d+/g).slice(0, 3).every(c => c < 80)`); dark != v.Dark {
 					t.Errorf("the page is dark: %t, want %t", dark, v.Dark)
 				}
 				if out := eval[[]string](ctx, t, tab, wider); len(out) > 0 {
