@@ -23,6 +23,7 @@ type readinessView struct {
 
 // readinessCell is one check of a service.
 type readinessCell struct {
+	Check string
 	State string
 	Sign  state
 	Text  string
@@ -64,7 +65,7 @@ func (s *Server) readinessPage(w http.ResponseWriter, r *http.Request) {
 			if i == 0 {
 				page.Checks = append(page.Checks, c.Check)
 			}
-			cell := readinessCell{State: string(c.State), Sign: isUnknown, Text: oneLine(c.Text)}
+			cell := readinessCell{Check: c.Check, State: string(c.State), Sign: isUnknown, Text: oneLine(c.Text)}
 			switch c.State {
 			case sinks.ReadinessOK:
 				cell.Sign = isFine
