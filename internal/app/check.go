@@ -12,6 +12,7 @@ import (
 	"github.com/yoyu-sre/yoyu/internal/config"
 	"github.com/yoyu-sre/yoyu/sinks"
 	"github.com/yoyu-sre/yoyu/slo"
+	"github.com/yoyu-sre/yoyu/sources/kubernetes"
 )
 
 func addCheck(k *kingpin.Application, p *process) (string, func(context.Context) error) {
@@ -95,6 +96,11 @@ func (p *process) live(ctx context.Context, c *config.Config, parts *assembled, 
 			fmt.Fprintf(good, "slo %s: source %s: %s\n", f.slo, from.Name, f.text)
 		}
 	}
+	for _, from := range c.Sources {
+		if clusterTypes[from.Type] != nil {
+			bad = p.liveCluster(ctx, from, good, say) || bad
+		}
+	}
 	for i := range c.Objectives {
 		o := &c.Objectives[i]
 		once, each := published(o, c.Series)
@@ -107,6 +113,41 @@ func (p *process) live(ctx context.Context, c *config.Config, parts *assembled, 
 			groups = fmt.Sprintf("of which there are at most %d", o.GroupLimit+1)
 		}
 		fmt.Fprintf(good, "slo %s: publishes %d series, and %d for each group, %s\n", o.Name, once, each, groups)
+	}
+	return bad
+}
+
+// liveCluster asks one cluster what it lacks. What yoyu can go on without is told, and no fault.
+func (p *process) liveCluster(ctx context.Context, from config.Source, good io.Writer, say func(config.Fault)) (bad bool) {
+	fault := func(err error) {
+		for _, f := range from.Faults(err) {
+			say(f)
+		}
+		bad = true
+	}
+	source, err := clusterTypes[from.Type](from, partOptions{log: p.log})
+	if err != nil {
+		fault(err)
+		return bad
+	}
+	asked, ok := source.(interface {
+		Live(context.Context) ([]kubernetes.Check, error)
+	})
+	if !ok {
+		return false
+	}
+	ask, stop := context.WithTimeout(ctx, time.Minute)
+	defer stop()
+	found, err := asked.Live(ask)
+	for _, one := range found {
+		if one.Fault {
+			fault(errors.New(one.Text))
+			continue
+		}
+		fmt.Fprintf(good, "source %s: %s\n", from.Name, one.Text)
+	}
+	if err != nil {
+		fault(err)
 	}
 	return bad
 }

@@ -185,6 +185,11 @@ func (e *missingError) Error() string {
 	return "404 Not Found: the server has no " + e.kind.full()
 }
 
+// forbiddenError is a read that the account's roles do not allow.
+type forbiddenError struct{ text string }
+
+func (e *forbiddenError) Error() string { return e.text }
+
 // refusal is an answer that is not 200, with what the server said about it.
 func refusal(code int, body []byte, k kind, verb string) error {
 	if code == http.StatusNotFound {
@@ -198,7 +203,7 @@ func refusal(code int, body []byte, k kind, verb string) error {
 		text += ": " + strings.TrimSpace(status.Message)
 	}
 	if code == http.StatusForbidden {
-		text += fmt.Sprintf(" (needed: verb %s on %s in API group %s)", verb, k.resource, cmp.Or(k.group, `""`))
+		return &forbiddenError{text + fmt.Sprintf(" (needed: verb %s on %s in API group %s)", verb, k.resource, cmp.Or(k.group, `""`))}
 	}
 	return errors.New(text)
 }
