@@ -37,6 +37,7 @@ type Engine struct {
 	unjudged    []*tracked        // nobody has looked at their alerts yet
 	looked      coverage          // ticks of the clock at which somebody looked at alerts
 	journal     *journal          // what a store does not have yet; nil: nobody keeps one
+	shape       shape             // of the objective that was last asked for it
 }
 
 // tracked is one objective with its state.

@@ -21,9 +21,12 @@ type lane struct {
 }
 
 // room is a block of a kind that has a free row.
-func (l *lane) room(p *plan, wide bool) *block {
+func (l *lane) room(p *plan, wide bool) *block { return l.roomAmong(&l.blocks, p, wide) }
+
+// roomAmong is room in one of some blocks of the lane; a new one joins them.
+func (l *lane) roomAmong(blocks *[]*block, p *plan, wide bool) *block {
 	rows := 0
-	for _, b := range l.blocks {
+	for _, b := range *blocks {
 		if b.plan == p && b.wide == wide {
 			if !b.full() {
 				return b
@@ -32,7 +35,7 @@ func (l *lane) room(p *plan, wide bool) *block {
 		}
 	}
 	b := newBlock(l, p, wide, min(max(rows, 1), largest))
-	l.blocks = append(l.blocks, b)
+	*blocks = append(*blocks, b)
 	return b
 }
 

@@ -1,6 +1,7 @@
 package slo
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -18,13 +19,31 @@ var ErrOtherTick = errors.New("the state was counted with another tick")
 // is an error that says which: a store hands over nothing damaged, so it is of another kind of
 // yoyu.
 func (e *Engine) Restore(records []Record) error {
+	return e.RestoreParted(records, 1, func(part func(int)) { part(0) })
+}
+
+// RestoreParted is Restore in so many parts where they are independent: run calls its argument once
+// with each of 0 … parts−1, at the same time if it likes, and returns when all of them have. What is
+// restored is the same whatever their number.
+func (e *Engine) RestoreParted(records []Record, parts int, run func(part func(int))) error {
 	e.Keeping()
 	in := restoring{
-		engine: e, rows: map[uint32]rowRecord{}, objectives: map[string]objectiveRecord{}, slots: map[slotID][]byte{},
-		named: map[uint32]*row{}, heads: map[*tracked]int64{}, seen: map[*row]counters{},
+		engine: e, parts: parts, run: run, objectives: map[string]*objectiveRecord{}, slots: map[slotID][]byte{},
+		heads: map[*tracked]int64{}, seen: map[*row]counters{},
 	}
-	for _, r := range records {
-		if err := in.read(r); err != nil {
+	// What is a text is read by all parts, and then put in its place.
+	texts, faults := make([]any, len(records)), make([]error, len(records))
+	run(func(part int) {
+		for i := part; i < len(records); i += parts {
+			texts[i], faults[i] = readText(records[i])
+		}
+	})
+	for i, r := range records {
+		err := faults[i]
+		if err == nil {
+			err = in.read(r, texts[i])
+		}
+		if err != nil {
 			return fmt.Errorf("state: %s: %w", DescribeRecord(e.tick, r.Bucket, r.Key), err)
 		}
 	}
@@ -41,14 +60,23 @@ type slotID struct {
 
 type restoring struct {
 	engine     *Engine
-	rows       map[uint32]rowRecord
-	objectives map[string]objectiveRecord
+	parts      int
+	run        func(part func(int))
+	rows       []numbered
+	objectives map[string]*objectiveRecord
+	fits       []*objectiveRecord // by place of the objective that it is of; nil: that begins anew
 	slots      map[slotID][]byte
-	named      map[uint32]*row
+	named      []*row // by number
 	heads      map[*tracked]int64
 	seen       map[*row]counters
 
 	base, lanes, counts, looked []byte // records
+}
+
+// numbered is a row by its number.
+type numbered struct {
+	number uint32
+	rowRecord
 }
 
 // counters are what a row had counted since watching began, at a tick.
@@ -58,28 +86,35 @@ type counters struct {
 	at      int64
 }
 
-func (in *restoring) read(r Record) error {
+// readText reads the record of a row or of an objective; nil for others.
+func readText(r Record) (any, error) {
+	switch r.Bucket {
+	case rowBucket:
+		if len(r.Key) != 4 {
+			return nil, errors.New("no key of a row")
+		}
+		row := &numbered{number: binary.BigEndian.Uint32(r.Key)}
+		return row, json.Unmarshal(r.Value, &row.rowRecord)
+	case objectiveBucket:
+		o := new(objectiveRecord)
+		return o, json.Unmarshal(r.Value, o)
+	}
+	return nil, nil
+}
+
+func (in *restoring) read(r Record, text any) error {
+	switch text := text.(type) {
+	case *numbered:
+		in.rows = append(in.rows, *text)
+	case *objectiveRecord:
+		in.objectives[string(r.Key)] = text
+	}
 	switch r.Bucket {
 	case slotBucket:
 		if len(r.Key) != 9 {
 			return errors.New("no key of a slot")
 		}
 		in.slots[slotID{int(r.Key[0]), int64(binary.BigEndian.Uint64(r.Key[1:]))}] = r.Value
-	case rowBucket:
-		if len(r.Key) != 4 {
-			return errors.New("no key of a row")
-		}
-		var row rowRecord
-		if err := json.Unmarshal(r.Value, &row); err != nil {
-			return err
-		}
-		in.rows[binary.BigEndian.Uint32(r.Key)] = row
-	case objectiveBucket:
-		var o objectiveRecord
-		if err := json.Unmarshal(r.Value, &o); err != nil {
-			return err
-		}
-		in.objectives[string(r.Key)] = o
 	case engineBucket:
 		switch string(r.Key) {
 		case string(tickKey):
@@ -103,27 +138,40 @@ func (in *restoring) read(r Record) error {
 func (in *restoring) build() error {
 	e := in.engine
 	e.journal.ticked = true
-	numbers := slices.Sorted(maps.Keys(in.rows))
-	ledgers := make([]*ledger, 0, len(numbers))
-	for _, number := range numbers {
+	in.fits = make([]*objectiveRecord, len(e.inOrder))
+	for name, o := range in.objectives {
+		t := e.byName[name]
+		if t == nil {
+			e.journal.gone = append(e.journal.gone, Record{objectiveBucket, []byte(name), nil})
+		} else if slices.Equal(t.GroupBy, o.GroupBy) && t.shape() == o.Shape {
+			in.fits[t.place] = o
+			maps.Copy(t.folded, o.Folded)
+		}
+	}
+	slices.SortFunc(in.rows, func(a, b numbered) int { return cmp.Compare(a.number, b.number) })
+	if n := len(in.rows); n > 0 {
+		in.named = make([]*row, uint64(in.rows[n-1].number)+1)
+	}
+	ledgers := make([]*ledger, 0, len(in.rows))
+	for _, record := range in.rows {
+		number := record.number
 		e.journal.next = max(e.journal.next, number+1)
-		row := in.rows[number]
-		t, o := e.byName[row.SLO], in.objectives[row.SLO]
-		if t == nil || !slices.Equal(t.GroupBy, o.GroupBy) || t.shape() != o.Shape || len(row.Labels) != len(t.GroupBy) {
+		t := e.byName[record.SLO]
+		if t == nil || in.fits[t.place] == nil || len(record.Labels) != len(t.GroupBy) {
 			e.journal.gone = append(e.journal.gone, Record{rowBucket, binary.BigEndian.AppendUint32(nil, number), nil})
 			continue
 		}
-		r := t.row(row.Labels)
+		r := t.row(record.Labels)
 		in.named[number] = r
 		switch {
-		case row.Taken:
+		case record.Taken:
 			if r.taken == nil {
 				r.taken = t.newTaken()
 			}
 			r.takenNumber = number
 			r.taken.name(number)
 			ledgers = append(ledgers, r.taken)
-		case row.Budget:
+		case record.Budget:
 			r.slices = number
 			r.budget.name(number)
 			ledgers = append(ledgers, r.budget)
@@ -131,14 +179,6 @@ func (in *restoring) build() error {
 			r.number = number
 			r.events.name(number)
 			ledgers = append(ledgers, r.events)
-		}
-	}
-	for name, o := range in.objectives {
-		t := e.byName[name]
-		if t == nil {
-			e.journal.gone = append(e.journal.gone, Record{objectiveBucket, []byte(name), nil})
-		} else if slices.Equal(t.GroupBy, o.GroupBy) && t.shape() == o.Shape {
-			maps.Copy(t.folded, o.Folded)
 		}
 	}
 	read := in.restoreLanes
@@ -152,8 +192,9 @@ func (in *restoring) build() error {
 	}
 	in.place()
 	empty := &history{}
-	for name, o := range in.objectives {
-		if t := e.byName[name]; t != nil && slices.Equal(t.GroupBy, o.GroupBy) && t.shape() == o.Shape {
+	for place, o := range in.fits {
+		if o != nil {
+			t := e.inOrder[place]
 			empty = t.restore(o, judged[t], empty)
 		}
 	}
@@ -170,9 +211,9 @@ func (in *restoring) build() error {
 	if err := in.walk(ledgers); err != nil {
 		return err
 	}
-	for name, o := range in.objectives {
-		if t := e.byName[name]; t != nil && slices.Equal(t.GroupBy, o.GroupBy) && t.shape() == o.Shape {
-			t.restoreCorrections(o)
+	for place, o := range in.fits {
+		if o != nil {
+			e.inOrder[place].restoreCorrections(o)
 		}
 	}
 	for r, seen := range in.seen {
@@ -191,11 +232,9 @@ func (in *restoring) build() error {
 		}
 		r.since0 = seen.minus(l.now())
 	}
-	for name, o := range in.objectives {
-		if t := e.byName[name]; t != nil && o.Shape == t.shape() && slices.Equal(t.GroupBy, o.GroupBy) {
-			if o.Behind == nil && len(o.Effects) == 0 && !t.corrected() {
-				e.journal.saved[name] = t.signature()
-			}
+	for place, o := range in.fits {
+		if t := e.inOrder[place]; o != nil && o.Behind == nil && len(o.Effects) == 0 && !t.corrected() {
+			e.journal.saved[t.Name] = t.signature()
 		}
 	}
 	e.settle()
@@ -229,7 +268,7 @@ func (in *restoring) place() {
 
 // restore makes an objective what its record says. like is the history of the objective before: most
 // have the same.
-func (t *tracked) restore(o objectiveRecord, judged int64, like *history) *history {
+func (t *tracked) restore(o *objectiveRecord, judged int64, like *history) *history {
 	e, head := t.engine, t.lane.head
 	spans := func(list [][2]int64, i int) (c coverage) {
 		for _, s := range list {
@@ -307,7 +346,7 @@ func (t *tracked) restore(o objectiveRecord, judged int64, like *history) *histo
 
 // restoreCorrections brings back what corrections took out, and makes it what they take out now: the
 // configuration may have changed meanwhile.
-func (t *tracked) restoreCorrections(o objectiveRecord) {
+func (t *tracked) restoreCorrections(o *objectiveRecord) {
 	var old []effective
 	for _, s := range o.Effects {
 		old = append(old, effective{ticks{s[0], s[1]}, s[2] == 1})
@@ -336,6 +375,11 @@ type reader struct {
 }
 
 func (r *reader) uvarint() uint64 {
+	if len(r.b) > 0 && r.b[0] < 0x80 { // most are small
+		v := uint64(r.b[0])
+		r.b = r.b[1:]
+		return v
+	}
 	v, n := binary.Uvarint(r.b)
 	if n <= 0 {
 		r.b, r.broken = nil, true
@@ -346,13 +390,8 @@ func (r *reader) uvarint() uint64 {
 }
 
 func (r *reader) varint() int64 {
-	v, n := binary.Varint(r.b)
-	if n <= 0 {
-		r.b, r.broken = nil, true
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
+	v := r.uvarint() // as binary.Varint: the sign is the lowest bit
+	return int64(v>>1) ^ -int64(v&1)
 }
 
 func (r *reader) text() string {
@@ -429,8 +468,8 @@ func (in *restoring) restoreLanes() (judged map[*tracked]int64, err error) {
 func (in *restoring) counters(r *reader, at int64) {
 	number := uint32(r.uvarint())
 	c := counters{counts: counts{r.varint(), r.varint()}, lastHit: r.varint(), at: at}
-	if row := in.named[number]; row != nil {
-		in.seen[row] = c
+	if uint64(number) < uint64(len(in.named)) && in.named[number] != nil {
+		in.seen[in.named[number]] = c
 	}
 }
 
@@ -452,103 +491,4 @@ func (in *restoring) restoreCounts() (judged map[*tracked]int64, err error) {
 		return nil, errCutShort
 	}
 	return nil, nil
-}
-
-// walk adds the slots up, from the oldest to the newest, the finest that are kept at each age. Each
-// lane walks by itself, all of its rows together, so that columns are written from end to end.
-func (in *restoring) walk(ledgers []*ledger) error {
-	sums := newAdder(in.engine.journal.next)
-	for p := range in.lanesOf(ledgers) {
-		sums.begin(p, ledgers)
-		g, head := p.grid, p.head
-		p.looked = head
-		if head == 0 {
-			continue // nothing was ever answered
-		}
-		widest := g.width(int(g.rings))
-		for k := floorDiv(head-g.horizon, widest) * widest; k < head; {
-			step := g.stride(k, head)
-			level := 0
-			for g.width(level) != step {
-				level++
-			}
-			k += step
-			if err := sums.add(in.slots[slotID{level, k}]); err != nil {
-				return fmt.Errorf("state: %s: %w", DescribeRecord(in.engine.tick, slotBucket, slotKey(level, k)), err)
-			}
-			if coarse := g.coarse(k); coarse >= 0 {
-				for _, b := range p.blocks {
-					b.close(coarse)
-				}
-			}
-			if head-k < g.fine {
-				for _, b := range p.blocks {
-					b.close(mod(k, g.fine))
-				}
-			}
-			// Where a coarse slot reaches into the ticks, those are told from its end.
-			back := map[uint32]counts{}
-			for tick := k - 1; tick > k-step && head-tick < g.fine; tick-- {
-				if err := eachCell(in.slots[slotID{0, tick + 1}], func(c Cell) {
-					back[c.Row] = back[c.Row].plus(counts{c.Total, c.Bad})
-				}); err != nil {
-					return fmt.Errorf("state: %s: %w", DescribeRecord(in.engine.tick, slotBucket, slotKey(0, tick+1)), err)
-				}
-				for _, l := range sums.ledgers {
-					l.set(mod(tick, g.fine), l.row, l.now().minus(back[l.numbers[l.row]]))
-				}
-			}
-		}
-	}
-	return nil
-}
-
-func (in *restoring) lanesOf(ledgers []*ledger) map[*lane]bool {
-	out := map[*lane]bool{}
-	for _, l := range ledgers {
-		out[l.lane] = true
-	}
-	return out
-}
-
-// adder adds the cells of slots to the newest totals of a lane's rows.
-type adder struct {
-	ledgers  []*ledger
-	byNumber []*ledger
-	now      []*counts // by number; nil for rows of other lanes, or of none
-}
-
-func newAdder(numbers uint32) *adder {
-	return &adder{byNumber: make([]*ledger, numbers), now: make([]*counts, numbers)}
-}
-
-func (a *adder) begin(lane *lane, ledgers []*ledger) {
-	clear(a.byNumber)
-	clear(a.now)
-	a.ledgers = a.ledgers[:0]
-	for _, l := range ledgers {
-		if l.lane == lane {
-			number := l.numbers[l.row]
-			a.ledgers = append(a.ledgers, l)
-			a.byNumber[number], a.now[number] = l, &l.block.now[l.row]
-		}
-	}
-}
-
-func (a *adder) add(cells []byte) error {
-	return eachCell(cells, func(c Cell) {
-		if uint64(c.Row) >= uint64(len(a.now)) || a.now[c.Row] == nil {
-			return
-		}
-		now := a.now[c.Row]
-		if now.total+c.Total >= narrowest {
-			if l := a.byNumber[c.Row]; !l.wide { // before it is too far from what its columns say
-				l.promote()
-				now = &l.block.now[l.row]
-				a.now[c.Row] = now
-			}
-		}
-		now.total += c.Total
-		now.bad += c.Bad
-	})
 }

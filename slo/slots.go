@@ -161,33 +161,52 @@ func eachCell(b []byte, yield func(Cell)) error {
 }
 
 func eachDense(r *reader, yield func(Cell)) error {
+	d, err := readDense(r)
+	if err != nil {
+		return err
+	}
+	for k := range d.rows {
+		var v uint64
+		switch d.width {
+		case 1:
+			v = uint64(d.totals[k])
+		case 2:
+			v = uint64(binary.LittleEndian.Uint16(d.totals[2*k:]))
+		case 4:
+			v = uint64(binary.LittleEndian.Uint32(d.totals[4*k:]))
+		default:
+			v = binary.LittleEndian.Uint64(d.totals[8*k:])
+		}
+		if v != 0 {
+			yield(Cell{uint32(d.first + k), int64(v), 0})
+		}
+	}
+	return eachBad(r, uint32(d.first), yield)
+}
+
+// dense are the totals of rows that follow each other.
+type dense struct {
+	first, rows, width uint64
+	totals             []byte
+}
+
+// readDense reads the totals after the 0 that such a record begins with.
+func readDense(r *reader) (d dense, err error) {
 	first, rows := r.uvarint(), r.uvarint()
-	if r.broken || len(r.b) == 0 || first+rows > 1<<32 {
-		return errCells
+	if r.broken || len(r.b) == 0 || first > 1<<32 || rows > 1<<32-first {
+		return d, errCells
 	}
 	width := uint64(r.b[0])
 	if width != 1 && width != 2 && width != 4 && width != 8 || rows > uint64(len(r.b)) || uint64(len(r.b)-1) < rows*width {
-		return errCells
+		return d, errCells
 	}
-	totals := r.b[1:][:rows*width]
+	d = dense{first, rows, width, r.b[1:][:rows*width]}
 	r.b = r.b[1+rows*width:]
-	for k := range rows {
-		var v uint64
-		switch width {
-		case 1:
-			v = uint64(totals[k])
-		case 2:
-			v = uint64(binary.LittleEndian.Uint16(totals[2*k:]))
-		case 4:
-			v = uint64(binary.LittleEndian.Uint32(totals[4*k:]))
-		default:
-			v = binary.LittleEndian.Uint64(totals[8*k:])
-		}
-		if v != 0 {
-			yield(Cell{uint32(first + k), int64(v), 0})
-		}
-	}
-	row := uint32(first)
+	return d, nil
+}
+
+// eachBad reads what follows the totals: the cells with bad ones.
+func eachBad(r *reader, row uint32, yield func(Cell)) error {
 	for n := r.uvarint(); n > 0; n-- {
 		row += uint32(r.uvarint())
 		bad := r.varint()

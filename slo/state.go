@@ -413,8 +413,22 @@ type spreadRecord struct {
 	Bad     float64 `json:"bad"`
 }
 
+// shape is what an objective's records are counted in: with another one they mean nothing. Most
+// objectives have that of the one before.
 func (t *tracked) shape() string {
-	return fmt.Sprintf("%g %s %s %s %s", t.unit, t.Budgeting.Method, t.Budgeting.Slice, t.Budgeting.Target.Percent(), t.Budgeting.Empty)
+	last := &t.engine.shape
+	if last.text == "" || last.unit != t.unit || last.budgeting != t.Budgeting {
+		b := t.Budgeting
+		*last = shape{t.unit, b, fmt.Sprintf("%g %s %s %s %s", t.unit, b.Method, b.Slice, b.Target.Percent(), b.Empty)}
+	}
+	return last.text
+}
+
+// shape is a unit and a budgeting in words.
+type shape struct {
+	unit      float64
+	budgeting Budgeting
+	text      string
 }
 
 func (t *tracked) signature() signature {

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -144,7 +145,14 @@ func (s *state) load(e *slo.Engine) (map[string]slo.Progress, error) {
 		return nil
 	})
 	if err == nil {
-		err = e.Restore(records)
+		parts := runtime.GOMAXPROCS(0)
+		err = e.RestoreParted(records, parts, func(part func(int)) {
+			var all sync.WaitGroup
+			for i := range parts {
+				all.Go(func() { part(i) })
+			}
+			all.Wait()
+		})
 	}
 	if err == nil {
 		err = s.memory.Restore(memory)

@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -615,15 +616,19 @@ func TestSecrets(t *testing.T) {
 		t.Errorf("asked elsewhere, with %q", r.Header.Get("Authorization"))
 	}))
 	defer elsewhere.Close()
-	var heard string
+	var heard atomic.Value // a request may be under way when its write was given up
 	in := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		heard = r.Header.Get("Authorization")
+		authorization := r.Header.Get("Authorization")
+		heard.Store(authorization)
 		if agent := r.Header.Get("User-Agent"); agent != "yoyu" {
 			t.Errorf("it calls itself %q", agent)
 		}
-		if r.URL.Path == "/echo" {
-			http.Error(w, "no tenant for "+heard, http.StatusForbidden)
+		switch r.URL.Path {
+		case "/echo":
+			http.Error(w, "no tenant for "+authorization, http.StatusForbidden)
 			return
+		case "/gone":
+			panic(http.ErrAbortHandler)
 		}
 		http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
 	}))
@@ -639,8 +644,8 @@ func TestSecrets(t *testing.T) {
 	ctx, stop := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer stop()
 	err := s.Write(ctx, report(time.Now(), 1))
-	if heard != "Bearer canary" || err == nil || strings.Contains(err.Error(), "canary") || len(s.queue.waiting) == 0 {
-		t.Errorf("heard %q, error %v, %d wait", heard, err, len(s.queue.waiting))
+	if heard.Load() != "Bearer canary" || err == nil || strings.Contains(err.Error(), "canary") || len(s.queue.waiting) == 0 {
+		t.Errorf("heard %q, error %v, %d wait", heard.Load(), err, len(s.queue.waiting))
 	}
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) && err.Error() != "write: 307 Temporary Redirect: it is not followed; write the address as url" {
 		t.Errorf("error %v", err)
@@ -652,7 +657,17 @@ func TestSecrets(t *testing.T) {
 	if err := echo.Write(t.Context(), report(time.Now(), 1)); err == nil || !strings.HasPrefix(err.Error(), "write: 403 Forbidden: no tenant for ") || strings.Contains(err.Error(), "canary") {
 		t.Errorf("error %v", err)
 	}
+	gone := newTold(t, nil, func(o *Options) {
+		o.Config.URL = in.URL + "/gone"
+		o.Config.HTTP.Authorization = &config.Authorization{Type: "Bearer", CredentialsFile: file}
+	})
+	ctx, stop = context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer stop()
+	if err := gone.Write(ctx, report(time.Now(), 1)); err == nil || !errors.Is(err, context.DeadlineExceeded) && err.Error() != "write: the connection was closed before there was an answer" {
+		t.Errorf("error %v", err)
+	}
 	in.Close()
+	s.client.CloseIdleConnections() // one that the server closed would be tried first
 	ctx, stop = context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer stop()
 	if err := s.Write(ctx, report(time.Now(), 2)); err == nil || strings.Contains(err.Error(), "canary") || strings.Contains(err.Error(), in.URL) || !errors.Is(err, context.DeadlineExceeded) && err.Error() != "write: connection refused" {

@@ -175,6 +175,8 @@ func broken(err error) *failure {
 		f.text, f.reason = "no answer in time", "timeout"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		f.text, f.reason = "connection refused", "refused"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		f.text = "the connection was closed before there was an answer" // by a server that restarts, or a proxy
 	}
 	return f
 }
