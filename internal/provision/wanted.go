@@ -155,11 +155,11 @@ func native(n Native) (Object, error) {
 	case n.CountedBy != "datadog":
 		return Object{}, fmt.Errorf("it is counted by %s, not from Datadog's metrics", n.CountedBy)
 	case o.Period.Calendar != slo.Rolling || !slices.Contains(timeframes, o.Period.Length):
-		return Object{}, fmt.Errorf("Datadog has SLOs of 7d, 30d and 90d, not of %s", o.Period.Key()) //nolint:staticcheck // ST1005: a name is capitalised
+		return Object{}, fmt.Errorf("Datadog has SLOs of 7d, 30d and 90d, not of %s", o.Period.Key())
 	case o.Budgeting.Slices():
 		return Object{}, fmt.Errorf("its budget counts slices of time")
 	case decimals(percent) > 3:
-		return Object{}, fmt.Errorf("Datadog keeps three decimals of a target, not %s", percent) //nolint:staticcheck // ST1005: a name is capitalised
+		return Object{}, fmt.Errorf("Datadog keeps three decimals of a target, not %s", percent)
 	}
 	queries, formulas := []object{}, map[string]string{}
 	for _, side := range []struct{ name, text string }{{"total", n.Total}, {"part", n.Bad + n.Good}} {
