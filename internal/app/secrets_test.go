@@ -24,7 +24,6 @@ import (
 	"time"
 
 	"github.com/yoyu-sre/yoyu/internal/config"
-	"github.com/yoyu-sre/yoyu/sinks"
 	"github.com/yoyu-sre/yoyu/sinks/sinktest"
 	"github.com/yoyu-sre/yoyu/slo"
 )
