@@ -30,6 +30,8 @@ var types = map[string]func() any{
 	"networking.k8s.io/v1 NetworkPolicy":              func() any { return new(networkingv1.NetworkPolicy) },
 	"rbac.authorization.k8s.io/v1 ClusterRole":        func() any { return new(rbacv1.ClusterRole) },
 	"rbac.authorization.k8s.io/v1 ClusterRoleBinding": func() any { return new(rbacv1.ClusterRoleBinding) },
+	"rbac.authorization.k8s.io/v1 Role":               func() any { return new(rbacv1.Role) },
+	"rbac.authorization.k8s.io/v1 RoleBinding":        func() any { return new(rbacv1.RoleBinding) },
 	"v1 ConfigMap":      func() any { return new(corev1.ConfigMap) },
 	"v1 Pod":            func() any { return new(corev1.Pod) },
 	"v1 Service":        func() any { return new(corev1.Service) },
@@ -62,7 +64,7 @@ func helm(t *testing.T, arguments ...string) (string, error) {
 func matrix(t *testing.T) map[string][]string {
 	t.Helper()
 	files, err := filepath.Glob("yoyu/ci/*.yaml")
-	if err != nil || len(files) < 7 {
+	if err != nil || len(files) < 8 {
 		t.Fatalf("%d files of values, error %v", len(files), err)
 	}
 	out := map[string][]string{"defaults": nil}
@@ -100,6 +102,14 @@ func kind(object map[string]any) string {
 }
 
 func name(object map[string]any) string { return object["metadata"].(map[string]any)["name"].(string) }
+
+// space is the namespace of an object of another one than the release's, with a slash.
+func space(object map[string]any) string {
+	if in, ok := object["metadata"].(map[string]any)["namespace"].(string); ok && in != "yoyu" {
+		return in + "/"
+	}
+	return ""
+}
 
 func TestLint(t *testing.T) {
 	for what, values := range matrix(t) {
@@ -156,6 +166,7 @@ func TestSchema(t *testing.T) {
 		"nonsense=1", "image.tag=latest", "image.digest=sha256:abc", "storage.accessModes={ReadWriteMany}", "resources.limits=null", "goMemoryLimit=1G",
 		"irsa.roleArn=yoyu", "web.externalUrl=yoyu", "service.port=0", "extraArgs={rm}", "serviceMonitor.interval=often", "replicas=2",
 		"secrets.existingSecret=a,secrets.secretsStoreCSI.enabled=true", "secrets.apiKey=hunter2",
+		"rbac.namespaces=shop", "rbac.namespaces={Shop}", "rbac.namespaces={shop,shop}", "rbac.namespaces={*}",
 	} {
 		if out, err := helm(t, "template", "yoyu", "yoyu", "--set", values); err == nil {
 			t.Errorf("--set %s is taken:\n%s", values, out[:min(len(out), 200)])
@@ -172,6 +183,7 @@ func TestSameAsKustomize(t *testing.T) {
 		"overlays/secrets-store-csi":   {"--values=yoyu/ci/secrets-store-csi.yaml", "--values=yoyu/ci/irsa.yaml"},
 		"overlays/external-secrets":    {"--values=yoyu/ci/external-secrets.yaml", "--values=yoyu/ci/irsa.yaml"},
 		"overlays/prometheus-operator": {"--values=yoyu/ci/prometheus-operator.yaml"},
+		"overlays/namespaced":          {"--values=yoyu/ci/namespaced.yaml"},
 	} {
 		t.Run(overlay, func(t *testing.T) {
 			folder := filepath.Join("../kubernetes", overlay)
@@ -197,7 +209,7 @@ func TestSameAsKustomize(t *testing.T) {
 					if kind(object) == "v1 Pod" { // helm test; Kustomize has no such thing
 						continue
 					}
-					(*into)[kind(object)+" "+name(object)] = plain(t, object)
+					(*into)[kind(object)+" "+space(object)+name(object)] = plain(t, object)
 				}
 			}
 			for what, text := range want {
@@ -213,6 +225,64 @@ func TestSameAsKustomize(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// With rbac.namespaces nothing of the cluster is asked for, and a configuration that would ask for more
+// than the roles allow is not deployed.
+func TestNamespaced(t *testing.T) {
+	const some = "--set=rbac.namespaces={shop,payments}"
+	seen := map[string]int{}
+	for _, object := range render(t, some) {
+		seen[kind(object)]++
+		if kind(object) != "v1 ConfigMap" {
+			continue
+		}
+		var config struct {
+			Sources []struct {
+				Type       string   `json:"type"`
+				Namespaces []string `json:"namespaces"`
+			} `json:"sources"`
+		}
+		text, _ := object["data"].(map[string]any)["config.yaml"].(string)
+		if err := yaml.Unmarshal([]byte(text), &config); err != nil {
+			t.Fatal(err)
+		}
+		if len(config.Sources) != 1 || !slices.Equal(config.Sources[0].Namespaces, []string{"shop", "payments"}) {
+			t.Errorf("the configuration watches %+v, want shop and payments:\n%s", config.Sources, text)
+		}
+		if strings.Contains(text, "all namespaces") {
+			t.Errorf("the configuration says that it watches all namespaces:\n%s", text)
+		}
+	}
+	const rbac = "rbac.authorization.k8s.io/v1 "
+	if seen[rbac+"Role"] != 2 || seen[rbac+"RoleBinding"] != 2 || seen[rbac+"ClusterRole"]+seen[rbac+"ClusterRoleBinding"] != 0 {
+		t.Errorf("two namespaces make %v", seen)
+	}
+
+	for _, f := range []struct{ source, fault string }{
+		{"{name: here, type: kubernetes, namespaces: [shop]}", ""},
+		{"{name: away, type: kubernetes, kubeconfig: /secrets/kubeconfig}", ""},
+		{"{name: file, type: kubernetes, objects: /data/objects.yaml}", ""},
+		{"{name: here, type: kubernetes}", "source here watches all namespaces"},
+		{"{name: here, type: kubernetes, namespaces: [shop, other]}", "source here watches namespace other"},
+		{"{name: pods, type: scrape, targets: ['http://web:8080/metrics']}", ""},
+		{"{name: pods, type: scrape, kubernetes: {namespaces: [payments], port: metrics}}", ""},
+		{"{name: pods, type: scrape, kubernetes: {port: metrics}}", "source pods watches all namespaces"},
+		{"{name: pods, type: scrape, kubernetes: {namespaces: [other], port: metrics}}", "source pods watches namespace other"},
+	} {
+		for what, values := range map[string]string{
+			"mapping": "config: {sources: [" + f.source + "]}\n", "text": "config: |\n  sources: [" + f.source + "]\n",
+		} {
+			file := filepath.Join(t.TempDir(), "values.yaml")
+			if err := os.WriteFile(file, []byte(values), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			out, err := helm(t, "template", "yoyu", "yoyu", some, "--values="+file)
+			if f.fault == "" && err != nil || f.fault != "" && (err == nil || !strings.Contains(out, f.fault)) {
+				t.Errorf("%s as %s: error %v, want fault %q\n%s", f.source, what, err, f.fault, out[:min(len(out), 300)])
+			}
+		}
 	}
 }
 
@@ -294,6 +364,9 @@ func TestApply(t *testing.T) {
 	}
 	c.Kubectl("wait", "--for=condition=Established", "crd", "--all")
 	c.Kubectl("apply", "-f", "../kubernetes/namespace.yaml")
+	for _, name := range []string{"shop", "payments"} { // of ci/namespaced.yaml
+		c.Kubectl("create", "namespace", name)
+	}
 	for what, values := range matrix(t) {
 		text, err := helm(t, append([]string{"template", "yoyu", "yoyu", "--namespace=yoyu"}, values...)...)
 		if err != nil {
