@@ -78,8 +78,94 @@ func podFaults(spec corev1.PodSpec, long bool) (faults []string) {
 	return faults
 }
 
+// agentAnnotation is what tells the Datadog Agent to scrape yoyu: after the slash stands the container.
+const agentAnnotation = "ad.datadoghq.com/yoyu."
+
+// routesFault says that manifests open two routes to Datadog, or "": the Agent scrapes yoyu, and a
+// sink of its configuration sends the same names.
+func routesFault(t *testing.T, text string) string {
+	t.Helper()
+	agent, sink := "", ""
+	for _, document := range strings.Split("\n"+text, "\n---") {
+		var object struct {
+			Kind string
+			Data map[string]string
+			Spec struct{ Template corev1.PodTemplateSpec }
+		}
+		if err := yaml.Unmarshal([]byte(document), &object); err != nil {
+			t.Fatalf("%v\n%s", err, document)
+		}
+		for key := range object.Spec.Template.Annotations {
+			if strings.HasPrefix(key, agentAnnotation) {
+				agent = key
+			}
+		}
+		if object.Kind != "ConfigMap" {
+			continue
+		}
+		var config struct {
+			Sinks []struct{ Name, Type string }
+		}
+		if err := yaml.Unmarshal([]byte(object.Data["config.yaml"]), &config); err != nil {
+			t.Fatalf("%v\n%s", err, document)
+		}
+		for _, s := range config.Sinks {
+			if s.Type == "datadog" {
+				sink = s.Name
+			}
+		}
+	}
+	if agent != "" && sink != "" {
+		return fmt.Sprintf("two routes to Datadog: annotation %s, and sink %s", agent, sink)
+	}
+	return ""
+}
+
+// The Agent's component is refused beside a configuration with a sink; each alone is taken.
+func TestOneRouteToDatadog(t *testing.T) {
+	kubectl := kubetest.Kubectl(t)
+	kubernetes, err := filepath.Abs("../kubernetes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const sink = "{sinks: [{name: dd, type: datadog, api_key_file: /secrets/api}]}\n"
+	for _, one := range []struct{ component, config, want string }{
+		{"datadog-agent", sink, "two routes to Datadog: annotation ad.datadoghq.com/yoyu.checks, and sink dd"},
+		{"datadog-agent", "{sinks: [{name: am, type: alertmanager, url: 'http://am:9093'}]}\n", ""},
+		{"prometheus-operator", sink, ""},
+	} {
+		overlay, err := filepath.EvalSymlinks(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		up, err := filepath.Rel(overlay, kubernetes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range map[string]string{
+			"config.yaml": one.config,
+			"kustomization.yaml": "resources: [" + up + "/base]\ncomponents: [" + up + "/components/" + one.component + "]\n" +
+				"configMapGenerator: [{name: yoyu, namespace: yoyu, behavior: replace, files: [config.yaml]}]\n",
+		} {
+			if err := os.WriteFile(filepath.Join(overlay, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out, err := exec.CommandContext(t.Context(), kubectl, "kustomize", overlay).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", one.component, err, out)
+		}
+		if got := routesFault(t, string(out)); got != one.want {
+			t.Errorf("%s with %s: %q, want %q", one.component, one.config, got, one.want)
+		}
+	}
+}
+
 func manifests(t *testing.T, what, text string) {
 	t.Helper()
+	if fault := routesFault(t, text); fault != "" {
+		t.Errorf("%s: %s", what, fault)
+	}
 	pods := 0
 	for _, document := range strings.Split("\n"+text, "\n---") {
 		var object struct {
