@@ -165,11 +165,79 @@ func TestSchema(t *testing.T) {
 	for _, values := range []string{
 		"nonsense=1", "image.tag=latest", "image.digest=sha256:abc", "storage.accessModes={ReadWriteMany}", "resources.limits=null", "goMemoryLimit=1G",
 		"irsa.roleArn=yoyu", "web.externalUrl=yoyu", "service.port=0", "extraArgs={rm}", "serviceMonitor.interval=often", "replicas=2",
+		"datadogAgent.tags={prod}",
 		"secrets.existingSecret=a,secrets.secretsStoreCSI.enabled=true", "secrets.apiKey=hunter2",
 		"rbac.namespaces=shop", "rbac.namespaces={Shop}", "rbac.namespaces={shop,shop}", "rbac.namespaces={*}",
 	} {
 		if out, err := helm(t, "template", "yoyu", "yoyu", "--set", values); err == nil {
 			t.Errorf("--set %s is taken:\n%s", values, out[:min(len(out), 200)])
+		}
+	}
+}
+
+// Two routes to Datadog are refused, with words that name both; each alone is taken, under the prefix
+// and the tags that were asked for.
+func TestOneRouteToDatadog(t *testing.T) {
+	const (
+		twice  = "sends to Datadog what its Agent scrapes already: one route, never both"
+		agent  = "datadogAgent: {enabled: true}\n"
+		byHand = "podAnnotations: {ad.datadoghq.com/yoyu.checks: '{}'}\n"
+		sink   = "{name: dd, type: datadog, api_key_file: /secrets/api}"
+		text   = "config: |\n  sinks:\n    - " + sink + "\n"
+		given  = "config: {sinks: [" + sink + "]}\n"
+		other  = "config: {sinks: [{name: am, type: alertmanager, url: 'http://am:9093'}]}\n"
+	)
+	for values, want := range map[string]string{
+		agent + text: "sink dd " + twice, agent + given: "sink dd " + twice, byHand + text: "sink dd " + twice, byHand + given: "sink dd " + twice,
+		agent + byHand:                       "the Agent would scrape yoyu twice",
+		agent + "web: {configSecret: web}\n": "holds no password and no certificate",
+		agent + other:                        "",
+		byHand + other:                       "",
+		agent:                                "",
+		text:                                 "",
+		given:                                "",
+		agent + "existingConfigMap: mine\n" + text:                 "", // config is not used then
+		agent + "web: {externalUrl: 'https://example.com/slo/'}\n": "",
+	} {
+		file := filepath.Join(t.TempDir(), "values.yaml")
+		if err := os.WriteFile(file, []byte(values), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err := helm(t, "template", "yoyu", "yoyu", "--values="+file)
+		if (err != nil) != (want != "") || !strings.Contains(out, want) {
+			t.Errorf("%s\nerror %v, want %q:\n%s", values, err, want, out[:min(len(out), 400)])
+		}
+	}
+	for _, object := range render(t, "--values=yoyu/ci/datadog-agent.yaml", "--set=web.externalUrl=https://example.com/slo/", "--set=datadogAgent.tags={env:dev,region:tokyo}") {
+		if kind(object) != "apps/v1 StatefulSet" {
+			continue
+		}
+		text, err := json.Marshal(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var set appsv1.StatefulSet
+		if err := json.Unmarshal(text, &set); err != nil {
+			t.Fatal(err)
+		}
+		var checks struct {
+			OpenMetrics struct {
+				Instances []struct {
+					Endpoint string `json:"openmetrics_endpoint"`
+					Tags     []string
+				}
+			}
+		}
+		if err := json.Unmarshal([]byte(set.Spec.Template.Annotations["ad.datadoghq.com/yoyu.checks"]), &checks); err != nil {
+			t.Fatal(err)
+		}
+		if len(checks.OpenMetrics.Instances) != 3 {
+			t.Errorf("%d instances", len(checks.OpenMetrics.Instances))
+		}
+		for _, one := range checks.OpenMetrics.Instances {
+			if one.Endpoint != "http://%%host%%:9912/slo/metrics" || !slices.Equal(one.Tags, []string{"env:dev", "region:tokyo"}) {
+				t.Errorf("%+v", one)
+			}
 		}
 	}
 }
@@ -184,6 +252,7 @@ func TestSameAsKustomize(t *testing.T) {
 		"overlays/external-secrets":    {"--values=yoyu/ci/external-secrets.yaml", "--values=yoyu/ci/irsa.yaml"},
 		"overlays/prometheus-operator": {"--values=yoyu/ci/prometheus-operator.yaml"},
 		"overlays/namespaced":          {"--values=yoyu/ci/namespaced.yaml"},
+		"overlays/datadog-agent":       {"--values=yoyu/ci/datadog-agent.yaml"},
 	} {
 		t.Run(overlay, func(t *testing.T) {
 			folder := filepath.Join("../kubernetes", overlay)
@@ -312,6 +381,14 @@ func plain(t *testing.T, object map[string]any) string {
 				}
 				v["objects"] = list
 			}
+			// So is what the Datadog Agent is told, as JSON.
+			if text, ok := v["ad.datadoghq.com/yoyu.checks"].(string); ok {
+				var checks any
+				if err := json.Unmarshal([]byte(text), &checks); err != nil {
+					t.Fatal(err)
+				}
+				v["ad.datadoghq.com/yoyu.checks"] = checks
+			}
 		case []any:
 			for _, inner := range v {
 				strip(inner)
@@ -344,6 +421,7 @@ func plain(t *testing.T, object map[string]any) string {
 func TestFiles(t *testing.T) {
 	for copied, from := range map[string]string{
 		"config.yaml": "base/config.yaml", "prometheusrule.yaml": "components/prometheus-operator/prometheusrule.yaml",
+		"datadog-agent.yaml": "components/datadog-agent/statefulset.yaml",
 	} {
 		want, err := os.ReadFile(filepath.Join("../kubernetes", from))
 		if err != nil {

@@ -108,3 +108,40 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- end }}
 {{- end }}
+
+{{- /* The annotation by which the Datadog Agent scrapes yoyu, or "". One route to Datadog, never both: the
+same names from two sides are twice the custom metrics. */ -}}
+{{- define "yoyu.datadogAgent" -}}
+{{- $agent := .Values.datadogAgent.enabled }}
+{{- range $key, $text := .Values.podAnnotations }}
+{{- if hasPrefix "ad.datadoghq.com/yoyu." $key }}
+{{- if $.Values.datadogAgent.enabled }}
+{{- fail (printf "podAnnotations: %s beside datadogAgent.enabled: the Agent would scrape yoyu twice; take one of them out" $key) }}
+{{- end }}
+{{- $agent = true }}
+{{- end }}
+{{- end }}
+{{- if $agent }}
+{{- $config := .Values.config }}
+{{- if kindIs "string" $config }}{{ $config = fromYaml $config }}{{ end }}
+{{- if and $config (not .Values.existingConfigMap) }}
+{{- range $config.sinks }}
+{{- if eq (default "" .type) "datadog" }}
+{{- fail (printf "config: sink %s sends to Datadog what its Agent scrapes already: one route, never both; take the sink out, or the Agent's annotation (datadogAgent.enabled, podAnnotations)" (default "datadog" .name)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if .Values.datadogAgent.enabled }}
+{{- if .Values.web.configSecret }}
+{{- fail "datadogAgent.enabled: the annotation holds no password and no certificate, which web.configSecret may ask for; write it yourself under podAnnotations" }}
+{{- end }}
+{{- $patch := .Files.Get "files/datadog-agent.yaml" | fromYaml }}
+{{- $checks := index $patch.spec.template.metadata.annotations "ad.datadoghq.com/yoyu.checks" | fromJson }}
+{{- range $checks.openmetrics.instances }}
+{{- $_ := set . "openmetrics_endpoint" (printf "http://%%%%host%%%%:9912%s/metrics" (include "yoyu.prefix" $)) }}
+{{- $_ = set . "tags" $.Values.datadogAgent.tags }}
+{{- end }}
+{{- $checks | toRawJson }}
+{{- end }}
+{{- end }}
