@@ -97,7 +97,7 @@ func (p *process) wanted(c *config.Config, o provisionOptions, sent sinkdatadog.
 		notify[whom] = strings.Fields(o.notify[whom])
 	}
 	out := provision.Monitors(provision.Watch{Severities: severities, Sent: sent.Families(), Env: env, Notify: notify, ExternalURL: url})
-	files, err := dashboards.Datadog(dashboards.Options{ExternalURL: url, Sent: sent.Families()})
+	files, err := dashboards.Datadog(dashboards.Options{ExternalURL: url, Sent: sent.Families(), Severities: severities})
 	if err != nil {
 		return nil, err
 	}

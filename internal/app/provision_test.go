@@ -270,3 +270,33 @@ slos:
 		t.Errorf("exit %d: %s\nwant %s", code, stderr, want)
 	}
 }
+
+// Dashboards ask for the severities that the configuration has, not for those of the built-in policy.
+func TestProvisionedSeverities(t *testing.T) {
+	f := fake.Start(t, fake.Options{Clock: time.Now})
+	file := datadogFolder(t, f, "")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = append(text, `    alert_policy: gentle
+alert_policies:
+  gentle: {severities: {Critical: {pairs: [{long: 1h, short: 5m, budget: 2%}]}, warn: {pairs: [{long: 1d, short: 2h, budget: 10%}]}}}
+`...)
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if stdout, stderr, code := provisionIt(t, file, "--apply"); code != 0 {
+		t.Fatalf("exit %d: %s%s", code, stdout, stderr)
+	}
+	got := map[string]int{}
+	for _, query := range asked(t, f) {
+		for _, m := range regexp.MustCompile(`severity:(\w+)`).FindAllStringSubmatch(query, -1) {
+			got[m[1]]++
+		}
+	}
+	// A monitor, a number and a column of the table each.
+	if len(got) != 2 || got["critical"] != 3 || got["warn"] != 3 {
+		t.Errorf("queries by severity: %v", got)
+	}
+}
