@@ -18,6 +18,7 @@ import (
 	"syscall"
 
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // Store is an open state file. Its methods may be called from several goroutines.
@@ -44,6 +45,8 @@ type Store struct {
 	file   *os.File     // all reading goes through it
 	db     *bolt.DB     // all writing goes through it; nil: not writable
 	handle *os.File     // bbolt's
+
+	room []byte // memory of a transaction's records
 
 	afterCommit func() error // tests: the last sync of a Commit fails
 }
@@ -232,7 +235,7 @@ func (s *Store) openBolt() error {
 			break
 		}
 	}
-	if errors.Is(err, bolt.ErrTimeout) {
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return &LockedError{s.path, holder(s.path)}
 	}
 	if p := new(panicked); errors.As(err, &p) {
@@ -305,7 +308,7 @@ func (s *Store) view(fn func(*image) error) error {
 			s.mu.Unlock()
 			return plain(s.path, err)
 		}
-		defer tx.Rollback()
+		defer func() { _ = tx.Rollback() }() // it only reads
 	} // else nobody writes before the file is opened anew, which waits for s.users
 	if s.digest.txid != s.meta.txid {
 		m.spare = errors.New("opened at the transaction before the last")
@@ -384,8 +387,8 @@ func (s *Store) write(records []Record, next *digest) error {
 	slices.SortStableFunc(records, func(a, b Record) int {
 		return cmp.Or(cmp.Compare(a.Bucket, b.Bucket), bytes.Compare(a.Key, b.Key))
 	})
-	if err := put(tx, records, next); err != nil {
-		tx.Rollback()
+	if s.room, err = put(tx, records, next, s.room[:0]); err != nil {
+		_ = tx.Rollback() // err is why
 		return err
 	}
 	if err := tx.Commit(); err != nil {
@@ -402,8 +405,9 @@ func (s *Store) write(records []Record, next *digest) error {
 // neighbours would be written with it. Small ones are cheaper together.
 const large = 16 * pageSize
 
-// put changes records within a transaction, and the digest with them.
-func put(tx *bolt.Tx, records []Record, d *digest) error {
+// put changes records within a transaction, and the digest with them. They are in room, or what it
+// grew to, until the transaction ends.
+func put(tx *bolt.Tx, records []Record, d *digest, room []byte) ([]byte, error) {
 	if d.buckets == nil {
 		d.buckets = map[string]tally{}
 	}
@@ -415,7 +419,7 @@ func put(tx *bolt.Tx, records []Record, d *digest) error {
 			}
 			var err error
 			if b, err = tx.CreateBucket([]byte(r.Bucket)); err != nil {
-				return err
+				return room, err
 			}
 		}
 		b.FillPercent = 0.9 // keys of time only ever come after the others
@@ -430,16 +434,18 @@ func put(tx *bolt.Tx, records []Record, d *digest) error {
 		}
 		var stored []byte
 		if r.Value != nil {
-			stored = encode(r.Bucket, r.Key, r.Value)
+			from := len(room)
+			room = appendRecord(room, r.Bucket, r.Key, r.Value)
+			stored = slices.Clip(room[from:])
 			t.add(storedSum(stored))
 		}
 		if err := replace(b, own, r.Key, stored, was != nil); err != nil {
-			return err
+			return room, err
 		}
 		d.buckets[r.Bucket] = t
 	}
 	b := tx.Bucket([]byte(system))
-	return b.Put([]byte(digestKey), encode(system, []byte(digestKey), d.encode()))
+	return room, b.Put([]byte(digestKey), encode(system, []byte(digestKey), d.encode()))
 }
 
 // replace puts stored in place of what a key held: in the bucket b itself, or in own, the bucket
