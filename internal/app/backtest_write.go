@@ -13,15 +13,19 @@ import (
 	"github.com/yoyu-sre/yoyu/slo"
 )
 
-// writeBacktest prints the reports asked for, what was tried side by side, and the alerts.
+// writeBacktest prints the reports asked for, what was tried side by side, and the alerts. JSON always
+// says what each SLO did: two configurations can be set side by side by who reads it.
 func writeBacktest(w io.Writer, output string, result *backtest.Result, t *trial) error {
-	tried := t.sideBySide(result)
 	if output == "json" {
-		doc := sinks.JSONDocument{Alerts: jsonAlerts(result.Alerts), Comparison: jsonSummaries(tried, t)}
+		doc := sinks.JSONDocument{Alerts: jsonAlerts(result.Alerts), Comparison: jsonSummaries(t.sideBySide(result), t)}
 		for _, r := range result.Reports {
 			doc.Reports = append(doc.Reports, sinks.NewJSON(r))
 		}
 		return doc.Write(w)
+	}
+	var tried []backtest.Summary
+	if t.tried() {
+		tried = t.sideBySide(result)
 	}
 	write := sinks.WriteTable
 	switch output {
