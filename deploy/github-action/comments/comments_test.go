@@ -98,7 +98,7 @@ func TestCommentsStandOnTheirLines(t *testing.T) {
 	}
 	text := shown(d.page[0].Body)
 	for _, want := range []string{
-		"says 3 things of slos.yaml: 1 on lines of this change, 2 here",
+		"finds faults and warnings in slos.yaml, 3 in all: 1 on lines of this change, 2 here",
 		"- **fault** slos.yaml:7 slos[1] ship: objective: is above 100\n",
 		"- **warning** other.yaml no SLO is in it\n",
 	} {
@@ -300,7 +300,7 @@ func TestManyFindings(t *testing.T) {
 			t.Fatalf("%d reviews, %d comments, %d pages", len(d.reviews), len(d.comments), len(d.page))
 		}
 	}
-	if text := shown(d.page[0].Body); !regexp.MustCompile(`and \d+ more, which the annotations`).MatchString(text) || !strings.Contains(text, "says 3100 things") {
+	if text := shown(d.page[0].Body); !regexp.MustCompile(`and \d+ more, which the annotations`).MatchString(text) || !strings.Contains(text, "3100 in all") {
 		t.Errorf("the page:\n%.300s", text)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/yoyu-sre/yoyu/internal/promtest"
 )
 
 // yoyu is the program, built once.
@@ -253,7 +256,7 @@ func TestActionComparesWithTheBase(t *testing.T) {
 		"| old | base | 99 % | 30d | workbook | never | – | 1 × (6h2m) | 10m | 81.3 % |",
 		"| old | head | not there |",
 		fmt.Sprintf("Base is %.10s.", r.base),
-		"1 others would have done the same.",
+		"The others, 1, would have done the same.",
 	}
 	d.look(func() {
 		if len(d.page) != 1 || len(d.reviews) != 0 {
@@ -288,5 +291,48 @@ func TestActionComparesWithTheBase(t *testing.T) {
 	})
 	if out, _, code := r.act(d, writer, recording(t), "COMMENT=false"); code != 0 || strings.Contains(out, "::") {
 		t.Errorf("no comments asked for: exit %d\n%s", code, out)
+	}
+}
+
+// A real Prometheus' own history says what the recording that it was filled with says.
+func TestActionOverHistory(t *testing.T) {
+	packed, err := os.Open("../../../testdata/conformance/burst/traffic.om.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer packed.Close()
+	text, err := gzip.NewReader(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tsdb := t.TempDir()
+	promtest.CreateBlocks(t, tsdb, text)
+	prom := promtest.Start(t, promtest.Options{Dir: tsdb})
+	config := func(objective string) map[string]string {
+		return map[string]string{"config.yaml": strings.Replace(burst(objective), "http://127.0.0.1:9090", prom.URL(), 1)}
+	}
+	r := newRepo(t, config("99.9"), config("99"), nil)
+	d := &double{t: t}
+	d.serve()
+	out, summary, code := r.act(d, writer, "START=2026-01-01T00:00:00Z", "END=2026-01-01T13:00:00Z")
+	if code != 0 || strings.Contains(out, "::") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	d.look(func() {
+		if len(d.page) != 1 {
+			t.Fatalf("%+v\n%s", d.page, out)
+		}
+		for _, line := range []string{
+			"on the sources' history from 2026-01-01T00:00:00Z to 2026-01-01T13:00:00Z",
+			"| burst | base | 99.9 % | 30d | workbook | 1 × (52m) | 2m | 1 × (6h24m) | 0s |",
+			"| burst | head | 99 % | 30d | workbook | never | – | 1 × (6h2m) | 10m |",
+		} {
+			if text := shown(d.page[0].Body); !strings.Contains(text, line) {
+				t.Errorf("lacks %q:\n%s", line, text)
+			}
+		}
+	})
+	if !strings.Contains(summary, "the history from 2026-01-01T00:00:00Z") {
+		t.Errorf("the summary: %s", summary)
 	}
 }

@@ -41,7 +41,7 @@ func (p *page) text() string {
 	if len(p.outside)+p.inside == 0 {
 		fmt.Fprintf(&b, "`yoyu check` finds no fault in %s.\n", codes(p.checked))
 	} else {
-		fmt.Fprintf(&b, "`yoyu check` says %d things of %s: %d on lines of this change, %d here.\n\n", len(p.outside)+p.inside, codes(p.checked), p.inside, len(p.outside))
+		fmt.Fprintf(&b, "`yoyu check` finds faults and warnings in %[2]s, %[1]d in all: %[3]d on lines of this change, %[4]d here.\n\n", len(p.outside)+p.inside, codes(p.checked), p.inside, len(p.outside))
 	}
 	for i, f := range p.outside {
 		line := fmt.Sprintf("- **%s** %s %s\n", f.word(), code(f.place()), code(f.text))

@@ -175,7 +175,7 @@ func (r *replay) write(b *strings.Builder) {
 	case len(r.changed) == 0:
 		fmt.Fprintf(b, "All %d SLOs would have done the same as in the base, %.10s.\n", r.same, r.base)
 	default:
-		fmt.Fprintf(b, "Base is %.10s. A severity is counted in incidents, with the time that it fired; detected after is their median. %d others would have done the same.\n", r.base, r.same)
+		fmt.Fprintf(b, "Base is %.10s. A severity is counted in incidents, with the time that it fired; detected after is their median. The others, %d, would have done the same.\n", r.base, r.same)
 	}
 }
 
