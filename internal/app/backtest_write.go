@@ -13,19 +13,20 @@ import (
 	"github.com/yoyu-sre/yoyu/slo"
 )
 
-// writeBacktest prints the reports asked for, what was tried side by side, and the alerts. JSON always
-// says what each SLO did: two configurations can be set side by side by who reads it.
-func writeBacktest(w io.Writer, output string, result *backtest.Result, t *trial) error {
+// writeBacktest prints the reports asked for, what was tried side by side or asked for as a summary,
+// and the alerts.
+func writeBacktest(w io.Writer, o backtestOptions, result *backtest.Result, t *trial) error {
+	var tried []backtest.Summary
+	if o.summary || t.tried() {
+		tried = t.sideBySide(result)
+	}
+	output := o.output
 	if output == "json" {
-		doc := sinks.JSONDocument{Alerts: jsonAlerts(result.Alerts), Comparison: jsonSummaries(t.sideBySide(result), t)}
+		doc := sinks.JSONDocument{Alerts: jsonAlerts(result.Alerts), Comparison: jsonSummaries(tried, t)}
 		for _, r := range result.Reports {
 			doc.Reports = append(doc.Reports, sinks.NewJSON(r))
 		}
 		return doc.Write(w)
-	}
-	var tried []backtest.Summary
-	if t.tried() {
-		tried = t.sideBySide(result)
 	}
 	write := sinks.WriteTable
 	switch output {
