@@ -1,8 +1,12 @@
 package promapi
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"math"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -35,6 +39,22 @@ func TestMemoChangesNothing(t *testing.T) {
 		vector(a + `,"value":[1,""]`),
 		vector(a + `,"value":[1,"2"`),
 		vector(a+`,"value":[1,"2"]`) + `x`,
+		vector(a+`,"value":[1,"0.1"]`, b+`,"value":[1,"1234567.89012345"]`, c+`,"value":[1,"0.000000000000001"]`),
+		vector(a+`,"value":[1,"-0"]`, b+`,"value":[1,"-12.5"]`, c+`,"value":[1,"1e400"]`),
+		vector(a+`,"value":[1,"9007199254740993"]`, b+`,"value":[1,"0.30000000000000004"]`, c+`,"value":[1,"+Inf"]`),
+		vector(a+`,"value":[1,"\u0031"]`, b+`,"value":[1,"0x10p2"]`, c+`,"value":[1,"007"]`),
+		vector(a+`,"value":[1,"5."]`, b+`,"value":[1,".5"]`, c+`,"value":[1,"0.`+strings.Repeat("3", 60)+`"]`),
+		vector(a+`,"values":[[1,"0.5"],[2,"NaN"],[3,"-Inf"]]`, b+`,"values":[[1,"1"],[2,"2"],]`),
+		vector(a + `,"value":[1,"1.2.3"]`), // refused, as all that follow
+		vector(a + `,"value":[1,"."]`),
+		vector(a + `,"value":[1," 1"]`),
+		vector(a + `,"value":[1,"1:"]`),
+		vector(a + `,"value":[1,"1/"]`),
+		vector(a + `,"value":[1,"12345678:"]`),
+		vector(a + `,"value":[1,"1\"]`),
+		vector(a+`,"value":[1,"2"]`, ``) + `,`,
+		strings.Replace(vector(a+`,"value":[1,"2"]`, b+`,"value":[1,"2"]`), "},{", "}{", 1),
+		strings.Replace(vector(a+`,"value":[1,"2"]`, b+`,"value":[1,"2"]`), "},{", "},,{", 1),
 	}
 	var known memo
 	for round := range 3 {
@@ -54,6 +74,80 @@ func TestMemoChangesNothing(t *testing.T) {
 	if got := known.expected([]byte(`{` + a + `,"value":[1,"2"]}`)); got == 0 {
 		t.Error("the first series is not known: nothing is proved")
 	}
+}
+
+// A series is known though the buffer ends within it, and however the bytes arrive they say the same.
+func TestMemoAcrossReads(t *testing.T) {
+	const n = 2000 // some three buffers
+	results := make([]string, n)
+	for i := range results {
+		results[i] = fmt.Sprintf(`"metric":{"__name__":"hits","instance":"10.0.%d.%d:8080"},"value":[1772323230.123,"%d.5"]`, i/256, i%256, i)
+	}
+	body := vector(results...)
+	var known memo
+	want, err := known.decode(strings.NewReader(body))
+	if err != nil || len(want.series) != n || want.series[n-1].floats[0].V != n-0.5 {
+		t.Fatal(err)
+	}
+	if len(known.metrics) != n {
+		t.Errorf("%d of %d series are known", len(known.metrics), n)
+	}
+	for _, size := range []int{7, 100, 1000, 2047, 2048, 2049, 5000, 64<<10 - 1} {
+		got, err := known.decode(&pieces{strings.NewReader(body), size})
+		if err != nil || !reflect.DeepEqual(plainly(got), plainly(want)) {
+			t.Errorf("in pieces of %d bytes: another answer, or %v", size, err)
+		}
+	}
+	if len(known.metrics) != n {
+		t.Errorf("%d of %d series are known", len(known.metrics), n)
+	}
+
+	// A connection that breaks after the last byte is no end, and what is wrong before it comes first.
+	broken := errors.New("broken")
+	for text, want := range map[string]string{body: "broken", body[:len(body)-2] + "x": `the answer has 'x' where ',' or '}' belongs`} {
+		if _, err := known.decode(io.MultiReader(strings.NewReader(text), iotest.ErrReader(broken))); err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
+// pieces reads so many bytes at a time.
+type pieces struct {
+	r    io.Reader
+	size int
+}
+
+func (p *pieces) Read(b []byte) (int, error) { return p.r.Read(b[:min(len(b), p.size)]) }
+
+// The law: a number is what strconv makes of it, to the bit, or it is left to others.
+func FuzzNumber(f *testing.F) {
+	for _, seed := range []string{
+		"0", "7", "12345678", "123456789", "123456789012345", "1234567890123456", "12345678901234567", "9007199254740993",
+		"0.1", "0.30000000000000004", "1234567.89012345", "99999999.9999999", "0.00000000000001", "1.", ".1", "1.2.3",
+		"-0", "-1.5", "+1", "1e3", "1e400", "NaN", "+Inf", "0x10p2", "1_000", "1\\", "1:", "12345678/", "1234567\xff", "",
+	} {
+		f.Add(seed, "]}")
+		f.Add(seed, "],[1772323260.123,")
+	}
+	f.Fuzz(func(t *testing.T, text, rest string) {
+		v, width := number([]byte(text + `"` + rest))
+		if width == 0 {
+			// Only what needs another look may be left: digits, and digits around a point, are read.
+			whole, part, dot := strings.Cut(text, ".")
+			plain := func(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
+			if len(text) <= 15 && plain(whole) && (!dot || plain(part)) {
+				t.Errorf("%q is not read", text)
+			}
+			return
+		}
+		if i := strings.IndexByte(text, '"'); i >= 0 {
+			text = text[:i]
+		}
+		want, err := strconv.ParseFloat(text, 64)
+		if err != nil || width != len(text) || math.Float64bits(v) != math.Float64bits(want) {
+			t.Errorf("%q is read as %v, %d wide; want %v, %v", text, v, width, want, err)
+		}
+	})
 }
 
 // plainly is an answer as text: NaN equals itself there.
