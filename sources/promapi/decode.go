@@ -26,6 +26,7 @@ type answer struct {
 	warning   string // the first warning; "" when there was none
 	partial   bool   // VictoriaMetrics' isPartial
 	values    []string
+	memo      *memo // that the list of series is lent by; nil when it is the answer's own
 }
 
 // series is one series of an answer, its samples ascending in time.
@@ -48,13 +49,15 @@ type histogram struct {
 // out of order or anything after the reply are errors, never a shorter answer.
 func decode(r io.Reader) (*answer, error) { return new(memo).decode(r) }
 
-// decode reads one reply like the function of that name, with what earlier ones have taught.
+// decode reads one reply like the function of that name, with what earlier ones have taught. The list
+// of series is the memo's and good until it decodes again; what they hold is good for ever.
 func (m *memo) decode(r io.Reader) (*answer, error) {
 	if m.buf == nil {
 		m.buf = make([]byte, 64<<10)
 	}
 	s := &scanner{r: r, buf: m.buf, word: m.word, memo: m}
-	a := &answer{}
+	m.forget()
+	a := &answer{series: m.list[:0]}
 	defer func() { m.word = s.word; m.end(a) }()
 	if c := s.token(); c != '{' {
 		if s.err != nil {

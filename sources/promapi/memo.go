@@ -21,7 +21,8 @@ import (
 // There may be many of them for a long time, so there are few pointers: they would cost the garbage
 // collector more than they are worth.
 type memo struct {
-	buf, word []byte // of the scanner
+	buf, word []byte   // of the scanner
+	list      []series // of the last answer; the next one is read into it
 
 	texts   []byte // of all metrics
 	metrics []metric
@@ -40,6 +41,18 @@ type metric struct {
 	series, samples int32 // of the last answer that began with it
 }
 
+// maxList bounds the list of series that waits for the next answer: 4 MB.
+const maxList = 1 << 16
+
+// forget lets go of what the last answer's series hold.
+func (m *memo) forget() {
+	clear(m.list)
+	m.list = m.list[:0]
+	if cap(m.list) > maxList {
+		m.list = nil
+	}
+}
+
 // maxMemo bounds the texts that are remembered, in bytes: some 100,000 series. Beyond it all is
 // learnt anew, so that series that have gone do not stay for ever.
 const maxMemo = 16 << 20
@@ -50,7 +63,7 @@ func (m *memo) learn(text []byte, l labels.Labels) {
 		return // white space, which no server writes
 	}
 	if len(m.texts)+len(text) > maxMemo || m.known == nil {
-		*m = memo{buf: m.buf, word: m.word, known: map[uint64]int32{}, seed: maphash.MakeSeed()}
+		*m = memo{buf: m.buf, word: m.word, list: m.list, known: map[uint64]int32{}, seed: maphash.MakeSeed()}
 		if len(text) > maxMemo {
 			return
 		}
@@ -75,6 +88,7 @@ func (m *memo) came(one int32) {
 
 // end notes how long an answer was.
 func (m *memo) end(a *answer) {
+	m.list = a.series
 	if m.first != 0 {
 		one := &m.metrics[m.first-1]
 		one.series, one.samples = int32(len(a.series)), int32(min(a.samples, 1<<20))
@@ -121,7 +135,10 @@ func (s *scanner) quick(a *answer) bool {
 		}
 		found := &m.metrics[index-1]
 		if len(a.series) == 0 {
-			a.series, s.points = make([]series, 0, found.series), make([]increments.Point, found.samples)
+			s.points = make([]increments.Point, found.samples)
+			if cap(a.series) < int(found.series) {
+				a.series = make([]series, 0, found.series)
+			}
 		}
 		length := int(found.to - found.from)
 		floats, width := s.brief(text[length:])

@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 )
 
 // vector is an answer with one result for each of the texts behind its brace.
@@ -85,16 +88,17 @@ func TestMemoAcrossReads(t *testing.T) {
 	}
 	body := vector(results...)
 	var known memo
-	want, err := known.decode(strings.NewReader(body))
-	if err != nil || len(want.series) != n || want.series[n-1].floats[0].V != n-0.5 {
+	first, err := known.decode(strings.NewReader(body))
+	if err != nil || len(first.series) != n || first.series[n-1].floats[0].V != n-0.5 {
 		t.Fatal(err)
 	}
+	want := plainly(first)
 	if len(known.metrics) != n {
 		t.Errorf("%d of %d series are known", len(known.metrics), n)
 	}
 	for _, size := range []int{7, 100, 1000, 2047, 2048, 2049, 5000, 64<<10 - 1} {
 		got, err := known.decode(&pieces{strings.NewReader(body), size})
-		if err != nil || !reflect.DeepEqual(plainly(got), plainly(want)) {
+		if err != nil || !reflect.DeepEqual(plainly(got), want) {
 			t.Errorf("in pieces of %d bytes: another answer, or %v", size, err)
 		}
 	}
@@ -173,6 +177,73 @@ func TestSeriesDoNotShare(t *testing.T) {
 			t.Fatalf("appending to one series changed another: %v", got.series[1].floats)
 		}
 	}
+}
+
+// The list that an answer is read into serves the next one only when it was given back, and what was
+// taken from it stays.
+func TestLists(t *testing.T) {
+	// It answers with the moment that it is asked for.
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, err := strconv.ParseFloat(r.FormValue("time"), 64)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		_, _ = fmt.Fprint(w, strings.Replace(vector(
+			fmt.Sprintf(`"metric":{"__name__":"hits_total","pod":"a"},"values":[[1772323230.123,"%g"]]`, n),
+			fmt.Sprintf(`"metric":{"__name__":"hits_total","pod":"b"},"values":[[1772323230.123,"%g"]]`, 10*n),
+		), "vector", "matrix", 1))
+	}))
+	defer server.Close()
+	s := newSource(t, server.URL, func(o *Options) { o.Config.RemoteRead = remoteNever }, counters("hits", `hits_total`, `hits_total{code="500"}`))
+	r := s.plan(s.questions)[0].requests[0]
+	said := func(all []series, n float64) {
+		t.Helper()
+		if len(all) != 2 || all[0].floats[0].V != n || all[1].floats[0].V != 10*n || all[0].labels.Get("pod") != "a" || all[1].labels.Get("pod") != "b" {
+			t.Errorf("%v, want what the answer %g said", all, n)
+		}
+	}
+	var kept [][]series
+	for n := range int64(3) {
+		all, err := s.samples(t.Context(), time.Time{}, r, 0, 1000*(n+1), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept = append(kept, all)
+	}
+	for i, all := range kept {
+		said(all, float64(i+1))
+	}
+
+	one, err := s.client.lent(t.Context(), time.Time{}, "x", 4000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := s.client.lent(t.Context(), time.Time{}, "x", 5000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := s.client.instant(t.Context(), time.Time{}, "x", 6000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said(one.series, 4)
+	said(other.series, 5)
+	list := &one.series[0]
+	s.client.done(one)
+	if !reflect.DeepEqual(*list, series{}) {
+		t.Errorf("the list that was given back still holds %v", *list)
+	}
+	again, err := s.client.lent(t.Context(), time.Time{}, "x", 7000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if &again.series[0] != list {
+		t.Error("the list that was given back is not used again")
+	}
+	said(again.series, 7)
+	said(own.series, 6)
+	said(other.series, 5)
 }
 
 // So many series that they are forgotten now and then: what is said stays the same.
