@@ -37,7 +37,9 @@ func (e *Engine) slot(level int, end, width int64) Record {
 	if !slices.IsSortedFunc(cells, byRow) {
 		slices.SortFunc(cells, byRow)
 	}
-	record.Value = encodeCells(cells)
+	values := e.journal.values
+	e.journal.values = appendCells(values, cells)
+	record.Value = slices.Clip(e.journal.values[len(values):])
 	return record
 }
 
@@ -79,7 +81,7 @@ func collect[T int32 | int64](b *block, columns []total[T], from, to int64, cell
 //	                                                               bad ones as above without totals
 //
 // The second is for rows that stand close together, none of them below zero.
-func encodeCells(cells []Cell) []byte {
+func appendCells(out []byte, cells []Cell) []byte {
 	first, rows := cells[0].Row, int(cells[len(cells)-1].Row-cells[0].Row)+1
 	most, least, bad := int64(0), int64(0), 0
 	for i := range cells {
@@ -89,7 +91,7 @@ func encodeCells(cells []Cell) []byte {
 		}
 	}
 	if least < 0 || rows > 2*len(cells) {
-		out := binary.AppendUvarint(make([]byte, 0, 4+6*len(cells)), uint64(len(cells)))
+		out = binary.AppendUvarint(slices.Grow(out, 4+6*len(cells)), uint64(len(cells)))
 		last := uint32(0)
 		for _, c := range cells {
 			out = binary.AppendUvarint(out, uint64(c.Row-last))
@@ -103,7 +105,7 @@ func encodeCells(cells []Cell) []byte {
 	for bits.Len64(uint64(most)) > 8*width {
 		width *= 2
 	}
-	out := append(make([]byte, 0, 32+rows*width+4*bad), 0)
+	out = append(slices.Grow(out, 32+rows*width+4*bad), 0)
 	out = binary.AppendUvarint(out, uint64(first))
 	out = binary.AppendUvarint(out, uint64(rows))
 	out = append(out, byte(width))

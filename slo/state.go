@@ -60,10 +60,11 @@ type journal struct {
 	ticked    bool     // the tick is written
 	looked    bool     // when somebody looked at alerts is not
 
-	stale bool            // the base is of other objectives, rows or lanes
-	base  map[*lane]int64 // heads at which the base was written
-	moved map[*row]bool   // their counters have moved otherwise than their counts since then
-	cells []Cell          // memory of slot
+	stale  bool            // the base is of other objectives, rows or lanes
+	base   map[*lane]int64 // heads at which the base was written
+	moved  map[*row]bool   // their counters have moved otherwise than their counts since then
+	cells  []Cell          // memory of slot
+	values []byte          // memory of the values of slots
 }
 
 // signature tells whether an objective's record has to be written again.
@@ -170,13 +171,15 @@ func (e *Engine) unbase() {
 const rebase = 64
 
 // Changes are the records that bring a store up to date, and done, to be called once they are
-// durable. Until then they are part of the next Changes again.
+// durable. Until then they are part of the next Changes again. The values of the records are good
+// until then too: the next call writes over them.
 func (e *Engine) Changes() (records []Record, done func()) {
 	j := e.journal
 	if j == nil {
 		return nil, func() {}
 	}
 	e.settle()
+	j.values = j.values[:0]
 	newest, lag, widest := int64(0), int64(0), e.widest
 	for _, l := range e.lanes {
 		newest = max(newest, l.head)

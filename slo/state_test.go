@@ -1,6 +1,7 @@
 package slo_test
 
 import (
+	"bytes"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
@@ -27,6 +28,7 @@ func (d disk) commit(e *slo.Engine) {
 		if r.Value == nil {
 			delete(d, key)
 		} else {
+			r.Value = bytes.Clone(r.Value) // the engine writes over it
 			d[key] = r
 		}
 	}

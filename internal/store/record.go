@@ -34,11 +34,14 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // The checksum covers the format byte, the lengths and bytes of bucket and key, and the value: a
 // whole value under a wrong key is damage like any other.
 func encode(bucket string, key, value []byte) []byte {
-	b := make([]byte, recordHeader+len(value))
-	b[0] = recordFormat
-	copy(b[recordHeader:], value)
-	binary.BigEndian.PutUint32(b[1:], checksum(bucket, key, value))
-	return b
+	return appendRecord(make([]byte, 0, recordHeader+len(value)), bucket, key, value)
+}
+
+// appendRecord appends what encode makes.
+func appendRecord(b []byte, bucket string, key, value []byte) []byte {
+	b = append(b, recordFormat)
+	b = binary.BigEndian.AppendUint32(b, checksum(bucket, key, value))
+	return append(b, value...)
 }
 
 // decode is the way back: the value, a part of stored, and its checksum.

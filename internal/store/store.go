@@ -45,6 +45,8 @@ type Store struct {
 	db     *bolt.DB     // all writing goes through it; nil: not writable
 	handle *os.File     // bbolt's
 
+	room []byte // memory of a transaction's records
+
 	afterCommit func() error // tests: the last sync of a Commit fails
 }
 
@@ -384,7 +386,7 @@ func (s *Store) write(records []Record, next *digest) error {
 	slices.SortStableFunc(records, func(a, b Record) int {
 		return cmp.Or(cmp.Compare(a.Bucket, b.Bucket), bytes.Compare(a.Key, b.Key))
 	})
-	if err := put(tx, records, next); err != nil {
+	if s.room, err = put(tx, records, next, s.room[:0]); err != nil {
 		tx.Rollback()
 		return err
 	}
@@ -402,8 +404,9 @@ func (s *Store) write(records []Record, next *digest) error {
 // neighbours would be written with it. Small ones are cheaper together.
 const large = 16 * pageSize
 
-// put changes records within a transaction, and the digest with them.
-func put(tx *bolt.Tx, records []Record, d *digest) error {
+// put changes records within a transaction, and the digest with them. They are in room, or what it
+// grew to, until the transaction ends.
+func put(tx *bolt.Tx, records []Record, d *digest, room []byte) ([]byte, error) {
 	if d.buckets == nil {
 		d.buckets = map[string]tally{}
 	}
@@ -415,7 +418,7 @@ func put(tx *bolt.Tx, records []Record, d *digest) error {
 			}
 			var err error
 			if b, err = tx.CreateBucket([]byte(r.Bucket)); err != nil {
-				return err
+				return room, err
 			}
 		}
 		b.FillPercent = 0.9 // keys of time only ever come after the others
@@ -430,16 +433,18 @@ func put(tx *bolt.Tx, records []Record, d *digest) error {
 		}
 		var stored []byte
 		if r.Value != nil {
-			stored = encode(r.Bucket, r.Key, r.Value)
+			from := len(room)
+			room = appendRecord(room, r.Bucket, r.Key, r.Value)
+			stored = slices.Clip(room[from:])
 			t.add(storedSum(stored))
 		}
 		if err := replace(b, own, r.Key, stored, was != nil); err != nil {
-			return err
+			return room, err
 		}
 		d.buckets[r.Bucket] = t
 	}
 	b := tx.Bucket([]byte(system))
-	return b.Put([]byte(digestKey), encode(system, []byte(digestKey), d.encode()))
+	return room, b.Put([]byte(digestKey), encode(system, []byte(digestKey), d.encode()))
 }
 
 // replace puts stored in place of what a key held: in the bucket b itself, or in own, the bucket
