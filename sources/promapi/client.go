@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -106,7 +107,13 @@ func (c *client) kept(a *answer, err error) (*answer, error) {
 		return nil, err
 	}
 	m := a.memo
-	a.memo, m.list = nil, nil
+	a.memo = nil
+	if len(a.series) <= cap(m.list)/4 { // a long list stays for the next long answer
+		a.series = slices.Clone(a.series)
+		m.forget()
+	} else {
+		m.list = nil
+	}
 	c.memos.give(m)
 	return a, nil
 }

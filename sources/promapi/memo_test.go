@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -184,6 +185,10 @@ func TestSeriesDoNotShare(t *testing.T) {
 func TestLists(t *testing.T) {
 	// It answers with the moment that it is asked for.
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.FormValue("query") == "few" {
+			_, _ = fmt.Fprint(w, vector(`"metric":{"pod":"c"},"value":[1,"3"]`))
+			return
+		}
 		n, err := strconv.ParseFloat(r.FormValue("time"), 64)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
@@ -192,6 +197,7 @@ func TestLists(t *testing.T) {
 		_, _ = fmt.Fprint(w, strings.Replace(vector(
 			fmt.Sprintf(`"metric":{"__name__":"hits_total","pod":"a"},"values":[[1772323230.123,"%g"]]`, n),
 			fmt.Sprintf(`"metric":{"__name__":"hits_total","pod":"b"},"values":[[1772323230.123,"%g"]]`, 10*n),
+			strings.Join(slices.Repeat([]string{`"metric":{"pod":"d"},"value":[1,"4"]`}, 10), "},{"),
 		), "vector", "matrix", 1))
 	}))
 	defer server.Close()
@@ -199,7 +205,7 @@ func TestLists(t *testing.T) {
 	r := s.plan(s.questions)[0].requests[0]
 	said := func(all []series, n float64) {
 		t.Helper()
-		if len(all) != 2 || all[0].floats[0].V != n || all[1].floats[0].V != 10*n || all[0].labels.Get("pod") != "a" || all[1].labels.Get("pod") != "b" {
+		if len(all) != 12 || all[0].floats[0].V != n || all[1].floats[0].V != 10*n || all[0].labels.Get("pod") != "a" || all[1].labels.Get("pod") != "b" {
 			t.Errorf("%v, want what the answer %g said", all, n)
 		}
 	}
@@ -234,6 +240,10 @@ func TestLists(t *testing.T) {
 	if !reflect.DeepEqual(*list, series{}) {
 		t.Errorf("the list that was given back still holds %v", *list)
 	}
+	few, err := s.client.instant(t.Context(), time.Time{}, "few", 1000) // leaves the long list where it is
+	if err != nil {
+		t.Fatal(err)
+	}
 	again, err := s.client.lent(t.Context(), time.Time{}, "x", 7000)
 	if err != nil {
 		t.Fatal(err)
@@ -243,6 +253,9 @@ func TestLists(t *testing.T) {
 	}
 	said(again.series, 7)
 	said(own.series, 6)
+	if len(few.series) != 1 || few.series[0].floats[0].V != 3 || few.series[0].labels.Get("pod") != "c" {
+		t.Errorf("%v, want one series that says 3", few.series)
+	}
 	said(other.series, 5)
 }
 
