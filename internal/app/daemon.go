@@ -346,13 +346,13 @@ func (d *daemon) turn(ctx context.Context, engine *slo.Engine, c *config.Config,
 			seen = latest // one that is refused is refused once
 			if again, err := d.reread(now, c.Tick); err == nil {
 				halt()
-				<-ended
+				<-ended //nolint:errcheck // it was told to end
 				return d.takeOver(again, now), nil
 			}
 		case <-hangup:
 			if again, err := d.reread(now, c.Tick); err == nil {
 				halt()
-				<-ended
+				<-ended //nolint:errcheck // it was told to end
 				return d.takeOver(again, now), nil
 			}
 		case answer := <-d.reload.pending:
@@ -360,7 +360,7 @@ func (d *daemon) turn(ctx context.Context, engine *slo.Engine, c *config.Config,
 			answer <- err
 			if err == nil {
 				halt()
-				<-ended
+				<-ended //nolint:errcheck // it was told to end
 				return d.takeOver(again, now), nil
 			}
 		}

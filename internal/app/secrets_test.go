@@ -24,7 +24,6 @@ import (
 	"time"
 
 	"github.com/yoyu-sre/yoyu/internal/config"
-	"github.com/yoyu-sre/yoyu/sinks"
 	"github.com/yoyu-sre/yoyu/sinks/sinktest"
 	"github.com/yoyu-sre/yoyu/slo"
 )
@@ -284,7 +283,7 @@ slos:
 		load("sink "+sink.Name(), func(ctx context.Context, n int64) error {
 			r := *report
 			r.Time = time.Now().Truncate(time.Second).Add(time.Duration(n) * time.Millisecond)
-			return sink.(sinks.Sink).Write(ctx, &r)
+			return sink.Write(ctx, &r)
 		})
 	}
 	// after waits until every part has gone through a whole turn that began later than now.

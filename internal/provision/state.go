@@ -119,7 +119,7 @@ func (s *state) write() error {
 	if err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
-	defer os.Remove(f.Name()) //nolint:errcheck // it has another name by then
+	defer os.Remove(f.Name()) // it has another name by then
 	_, err = f.Write(append(text, '\n'))
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err == nil {

@@ -165,7 +165,7 @@ func TestRegressed(t *testing.T) {
 	a := cut(t)
 	a.pass(3 * time.Hour)
 	a.app().OOMKilled = a.now
-	w := a.pass(10 * time.Minute)
+	a.pass(10 * time.Minute)
 
 	records, err := a.memory.Changes()
 	if err != nil {
@@ -177,7 +177,7 @@ func TestRegressed(t *testing.T) {
 	}
 	a.j.Memory = again
 	a.now = a.now.Add(time.Minute)
-	w = a.look()
+	w := a.look()
 
 	if got, want := outcome(w), "shrink regressed app/memory=oom_killed shrink/regressed:1"; got != want {
 		t.Errorf("after a restart: %s, want %s", got, want)

@@ -164,7 +164,7 @@ func (j *Judge) resource(w *Workload, c *Container, name resourceName, p pulse, 
 	case r.Uncontrolled:
 		r.because(NotControlled)
 		return
-	case w.Condition != "" && w.Condition != Doubted && !(w.Condition == NoPods && w.batch()):
+	case w.Condition != "" && w.Condition != Doubted && (w.Condition != NoPods || !w.batch()):
 		r.unknown(string(w.Condition))
 		return
 	case p.down:
@@ -336,7 +336,7 @@ func (j *Judge) weigh(w *Workload, c *Container, r *Resource, f facts, now time.
 		}
 	}
 	aimed := w.Autoscaler.aims(c.Name, f.name)
-	if len(causes) > 0 && !(aimed.Defined && !slices.Contains(causes, OOMKilled)) {
+	if len(causes) > 0 && (!aimed.Defined || slices.Contains(causes, OOMKilled)) {
 		up := max(raised, request)
 		if len(causes) == 1 && causes[0] == UnderLowerBound && r.MaxAllowed.Defined {
 			up = max(min(up, r.MaxAllowed.Float), request)

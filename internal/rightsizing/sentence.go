@@ -14,12 +14,12 @@ func (j *Judge) sentence(w *Workload, now time.Time) string {
 	if w.regressed(now) {
 		return w.Change.back(now) + "."
 	}
-	switch {
-	case w.Verdict == Raise:
+	switch w.Verdict {
+	case Raise:
 		return w.raising()
-	case w.Verdict == Shrink:
+	case Shrink:
 		return w.shrinking(now)
-	case w.Verdict == Keep:
+	case Keep:
 		return w.keeping(now)
 	}
 	return w.unknowing()

@@ -144,9 +144,9 @@ func readImage(path string, f io.ReaderAt, size int64) (*image, error) {
 	}
 	a, errA := m.slots[0].parse()
 	b, errB := m.slots[1].parse()
-	if errA == errVersion || errB == errVersion {
+	if errors.Is(errA, errVersion) || errors.Is(errB, errVersion) {
 		i := 0
-		if errB == errVersion {
+		if errors.Is(errB, errVersion) {
 			i = 1
 		}
 		return nil, &FormatError{path, "page format", int(order.Uint32(m.slots[i][pageHeader+4:])), pageVersion}
@@ -340,7 +340,7 @@ func (w *walk) page(id uint64, depth int, kinds uint16) ([]byte, error) {
 
 // unexpected: a file that ends where a page should be is damaged, not read to its end.
 func unexpected(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

@@ -18,6 +18,7 @@ import (
 	"syscall"
 
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // Store is an open state file. Its methods may be called from several goroutines.
@@ -234,7 +235,7 @@ func (s *Store) openBolt() error {
 			break
 		}
 	}
-	if errors.Is(err, bolt.ErrTimeout) {
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return &LockedError{s.path, holder(s.path)}
 	}
 	if p := new(panicked); errors.As(err, &p) {
@@ -307,7 +308,7 @@ func (s *Store) view(fn func(*image) error) error {
 			s.mu.Unlock()
 			return plain(s.path, err)
 		}
-		defer tx.Rollback()
+		defer func() { _ = tx.Rollback() }() // it only reads
 	} // else nobody writes before the file is opened anew, which waits for s.users
 	if s.digest.txid != s.meta.txid {
 		m.spare = errors.New("opened at the transaction before the last")
@@ -387,7 +388,7 @@ func (s *Store) write(records []Record, next *digest) error {
 		return cmp.Or(cmp.Compare(a.Bucket, b.Bucket), bytes.Compare(a.Key, b.Key))
 	})
 	if s.room, err = put(tx, records, next, s.room[:0]); err != nil {
-		tx.Rollback()
+		_ = tx.Rollback() // err is why
 		return err
 	}
 	if err := tx.Commit(); err != nil {

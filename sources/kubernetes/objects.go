@@ -233,7 +233,7 @@ func (o *vpa) about() *metadata        { return &o.Metadata }
 func (o *checkpoint) about() *metadata { return &o.Metadata }
 func (o *workload) about() *metadata   { return &o.Metadata }
 func (o *revision) about() *metadata   { return &o.Metadata }
-func (o *pod) about() *metadata        { return &o.Metadata }
+func (p *pod) about() *metadata        { return &p.Metadata }
 func (o *scaler) about() *metadata     { return &o.Metadata }
 
 // kept are the annotations that are read; all others are dropped as soon as they are decoded, as

@@ -18,6 +18,7 @@ package datadog
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"maps"
 	"math/rand/v2"
@@ -334,10 +335,11 @@ func (t direct) RoundTrip(r *http.Request) (*http.Response, error) {
 	go func() {
 		defer close(finished)
 		defer func() {
-			if cut := recover(); cut != nil && cut != http.ErrAbortHandler {
-				panic(cut)
-			} else if cut != nil {
+			cut := recover()
+			if err, ok := cut.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 				out.cut = true
+			} else if cut != nil {
+				panic(cut)
 			}
 		}()
 		t.d.ServeHTTP(out, in)
