@@ -265,6 +265,7 @@ type scanner struct {
 		t     int64
 	}
 	fills  int                // of buf so far
+	ended  bool               // reading ahead came to the end
 	late   error              // of reading ahead; it comes when the bytes before it have been used up
 	points []increments.Point // memory for samples
 	used   int                // of points
@@ -284,10 +285,10 @@ func (s *scanner) fail(text string) {
 
 // fill reads more; false at the end of the input or after an error.
 func (s *scanner) fill() bool {
-	if s.err == nil && s.late != io.EOF {
+	if s.err == nil {
 		s.err = s.late
 	}
-	if s.err != nil || s.late != nil {
+	if s.err != nil || s.ended {
 		return false
 	}
 	for range 100 {
@@ -311,13 +312,18 @@ func (s *scanner) fill() bool {
 
 // ahead reads on while there still is something to take.
 func (s *scanner) ahead() {
-	if s.err != nil || s.late != nil {
+	if s.err != nil || s.late != nil || s.ended {
 		return
 	}
 	rest := copy(s.buf, s.buf[s.pos:s.end])
 	n, err := s.r.Read(s.buf[rest:])
-	s.pos, s.end, s.late = 0, rest+n, err
+	s.pos, s.end = 0, rest+n
 	s.fills++
+	if err == io.EOF {
+		s.ended = true
+		return
+	}
+	s.late = err
 }
 
 // tokenOrEnd is the next byte that is no white space, not taken; 0 at the end.
