@@ -342,6 +342,13 @@ func TestOverlays(t *testing.T) {
 	}
 }
 
+// The same on the oldest API server that is supported.
+func TestOldest(t *testing.T) {
+	kubetest.Oldest(t)
+	t.Run("base", TestApply)
+	t.Run("overlays", TestOverlays)
+}
+
 // Policies are read by AWS alone; here they are JSON, of the version that conditions need, and the
 // trust names the one ServiceAccount.
 func TestPolicies(t *testing.T) {

@@ -69,3 +69,9 @@ func TestCheckLiveOfCluster(t *testing.T) {
 	c.Stop()
 	becomes("a cluster that is away", exitFault, []string{"config.yaml:1:11: sources[0] cluster: verticalpodautoscalers in all namespaces: "}, all)
 }
+
+// The same on the oldest API server that is supported.
+func TestCheckLiveOfOldestCluster(t *testing.T) {
+	kubetest.Oldest(t)
+	TestCheckLiveOfCluster(t)
+}
