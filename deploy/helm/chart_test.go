@@ -5,6 +5,7 @@ package helm
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -446,12 +447,48 @@ func TestApply(t *testing.T) {
 		c.Kubectl("create", "namespace", name)
 	}
 	for what, values := range matrix(t) {
-		text, err := helm(t, append([]string{"template", "yoyu", "yoyu", "--namespace=yoyu"}, values...)...)
+		text, err := helm(t, append([]string{"template", "yoyu", "yoyu", "--namespace=yoyu", "--kube-version=" + c.Version()}, values...)...)
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", what, err, text)
 		}
 		if out, err := c.Try(c.Admin(), text, "create", "--dry-run=server", "--validate=strict", "--warnings-as-errors", "-f", "-"); err != nil {
 			t.Errorf("%s: %v\n%s", what, err, out)
 		}
+	}
+}
+
+// The same on the oldest API server that is supported.
+func TestOldest(t *testing.T) {
+	kubetest.Oldest(t)
+	TestApply(t)
+}
+
+// What the chart says of Kubernetes is what Helm makes of it: the oldest version is taken, as EKS calls
+// it too, and the one before is refused.
+func TestKubeVersion(t *testing.T) {
+	text, err := os.ReadFile("yoyu/Chart.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var chart struct {
+		KubeVersion string `json:"kubeVersion"`
+	}
+	if err := yaml.Unmarshal(text, &chart); err != nil {
+		t.Fatal(err)
+	}
+	var oldest int
+	if _, err := fmt.Sscanf(chart.KubeVersion, ">=1.%d.0-0", &oldest); err != nil {
+		t.Fatalf("kubeVersion %q: %v", chart.KubeVersion, err)
+	}
+	on := func(minor int, rest string) (string, error) {
+		return helm(t, "template", "yoyu", "yoyu", fmt.Sprintf("--kube-version=v1.%d.%s", minor, rest))
+	}
+	for _, rest := range []string{"0", "14-eks-0123abc"} {
+		if out, err := on(oldest, rest); err != nil {
+			t.Errorf("1.%d.%s: %v\n%s", oldest, rest, err, out)
+		}
+	}
+	if out, err := on(oldest-1, "99"); err == nil || !strings.Contains(out, "kubeVersion: "+chart.KubeVersion) {
+		t.Errorf("1.%d: error %v, want a word about kubeVersion\n%s", oldest-1, err, out[:min(len(out), 300)])
 	}
 }

@@ -473,6 +473,14 @@ func rendered(t *testing.T, c *kubetest.Cluster, folder string) map[string]strin
 	return all
 }
 
+// The same on the oldest API server that is supported.
+func TestOldest(t *testing.T) {
+	kubetest.Oldest(t)
+	t.Run("base", TestApply)
+	t.Run("overlays", TestOverlays)
+	t.Run("namespaced", TestNamespaced)
+}
+
 // Policies are read by AWS alone; here they are JSON, of the version that conditions need, and the
 // trust names the one ServiceAccount.
 func TestPolicies(t *testing.T) {

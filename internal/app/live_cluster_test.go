@@ -156,3 +156,9 @@ spec: {containers: [{name: app, image: "registry.example/web:1", ports: [{name: 
 		[]string{refused + "deployments in namespace payments: 403 Forbidden", refused + "replicasets in namespace payments: 403 Forbidden"},
 		"can be listed and watched", refused+"pods in namespace shop", advice)
 }
+
+// The same on the oldest API server that is supported.
+func TestCheckLiveOfOldestCluster(t *testing.T) {
+	kubetest.Oldest(t)
+	TestCheckLiveOfCluster(t)
+}

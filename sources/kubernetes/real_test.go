@@ -243,6 +243,14 @@ func TestRealNamespaces(t *testing.T) {
 	}
 }
 
+// The same on the oldest API server that is supported.
+func TestRealOldest(t *testing.T) {
+	kubetest.Oldest(t)
+	t.Run("server", TestRealServer)
+	t.Run("role", TestRealRole)
+	t.Run("namespaces", TestRealNamespaces)
+}
+
 // What is asked and what is allowed are written in two places; this holds them together where
 // there is no real server.
 func TestRole(t *testing.T) {
