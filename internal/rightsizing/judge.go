@@ -136,7 +136,7 @@ func pulseOf(workloads []Workload, now time.Time) pulse {
 func (r *Resource) forget() {
 	r.Proposed, r.ProposedLimit, r.Step, r.Headroom = slo.Value{}, slo.Value{}, slo.Value{}, slo.Value{}
 	r.Verdict, r.Reasons, r.Evidence, r.EligibleAt = "", nil, Evidence{}, time.Time{}
-	r.NextMin, r.NextMax, r.lower = slo.Value{}, slo.Value{}, slo.Value{}
+	r.NextMin, r.NextMax, r.lower, r.short = slo.Value{}, slo.Value{}, slo.Value{}, false
 }
 
 // because adds codes.
@@ -335,6 +335,7 @@ func (j *Judge) weigh(w *Workload, c *Container, r *Resource, f facts, now time.
 			causes = append(causes, UnderLowerBound)
 		}
 	}
+	r.short = len(causes) > 0
 	aimed := w.Autoscaler.aims(c.Name, f.name)
 	if len(causes) > 0 && (!aimed.Defined || slices.Contains(causes, OOMKilled)) {
 		up := max(raised, request)

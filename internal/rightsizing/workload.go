@@ -150,6 +150,7 @@ type Resource struct {
 	NextMax       slo.Value // likewise maxAllowed
 
 	lower slo.Value // how far minAllowed could go down, if the budgets bear it
+	short bool      // something asks for more, whether or not it is to have it
 }
 
 // Evidence is what a verdict leans on.
