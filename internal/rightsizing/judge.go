@@ -91,7 +91,8 @@ func (w *Workload) same(o *Workload) bool {
 	return w.Name == o.Name && w.Kind == o.Kind && w.Namespace == o.Namespace
 }
 
-// asks is what the template asks for, to tell when that changes.
+// asks is what the template asks for, to tell when that changes. What a LimitRange gives to pods, or a
+// VPA that applies, comes and goes with the pods: the template has not said it.
 func (w *Workload) asks() string {
 	var out []byte
 	for i := range w.Containers {
@@ -100,8 +101,15 @@ func (w *Workload) asks() string {
 			continue
 		}
 		out = append(out, c.Name...)
-		for _, v := range []slo.Value{c.CPU.Request, c.CPU.Limit, c.Memory.Request, c.Memory.Limit} {
-			out = strconv.AppendFloat(append(out, ' '), v.Float, 'g', -1, 64)
+		for _, name := range both {
+			r := name.of(c)
+			request := r.Request
+			if r.Defaulted && !r.Limit.Defined { // with a limit, a request left out is that limit
+				request = slo.Value{}
+			}
+			for _, v := range []slo.Value{request, r.Limit} {
+				out = strconv.AppendFloat(append(out, ' '), v.Float, 'g', -1, 64)
+			}
 		}
 		out = append(out, '\n')
 	}
