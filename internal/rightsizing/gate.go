@@ -132,10 +132,7 @@ var evidence = []string{OOMKilled, LimitBound, UnderLowerBound}
 
 // gate asks the budgets whether what shrinks may, and how pressing it is that what grows does.
 func (j *Judge) gate(w *Workload, budgets map[string][]budget, changed map[string]time.Time, now time.Time) {
-	pods := w.Pods
-	if !pods.Defined {
-		pods = slo.Defined(float64(w.Replicas))
-	}
+	pods := w.Mean() // undefined is none, and none is as one
 	shrinks, lacks, doubtful := false, false, false
 	for i := range w.Containers {
 		for _, name := range both {

@@ -611,11 +611,8 @@ func (w *Workload) qos(proposed bool) string {
 // fold makes one verdict of all, and money.
 func (j *Judge) fold(w *Workload) {
 	verdicts := map[Verdict]bool{}
-	pods := w.Pods
-	if !pods.Defined {
-		pods = slo.Defined(float64(w.Replicas))
-	}
-	if j.Prices.Currency != "" {
+	pods := w.Mean()
+	if j.Prices.Currency != "" && pods.Defined {
 		w.Currency, w.Savings, w.Cost = j.Prices.Currency, slo.Defined(0), slo.Defined(0)
 	}
 	note := func(container, resource, code string) {
