@@ -356,3 +356,65 @@ func expires(t *testing.T, c *kubetest.Cluster, version string) {
 		t.Fatalf("a watch from version %s begins with %+v, want an error in the stream: 410 Expired", version, event)
 	}
 }
+
+// rollouts is a kind of somebody else's that can be scaled, as a cluster may have any.
+const rollouts = `apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: rollouts.argoproj.io}
+spec:
+  group: argoproj.io
+  scope: Namespaced
+  names: {kind: Rollout, plural: rollouts}
+  versions:
+    - name: v1alpha1
+      served: true
+      storage: true
+      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+      subresources:
+        status: {}
+        scale: {specReplicasPath: .spec.replicas, statusReplicasPath: .status.replicas, labelSelectorPath: .status.selector}
+`
+
+// A kind that is not read is known by its scale, once the role allows that: the server finds the kind's
+// name in addresses, how many pods it wants, and which they are though nobody owns them.
+func TestRealScale(t *testing.T) {
+	var log safeBuffer
+	c, s := deployed(t, &log)
+	c.Apply(c.VPA())
+	c.Apply(rollouts)
+	c.Kubectl("wait", "--for=condition=Established", "crd/verticalpodautoscalers.autoscaling.k8s.io", "crd/rollouts.argoproj.io")
+	c.Apply("apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {namespace: shop, name: web}\nspec: {replicas: 3}\n")
+	c.Status("shop", "rollouts.argoproj.io/web", `{"replicas":1,"selector":"app=web"}`)
+	for _, app := range []string{"web", "other"} {
+		c.Apply(fmt.Sprintf(`apiVersion: v1
+kind: Pod
+metadata: {namespace: shop, name: %[1]s-1, labels: {app: %[1]s}}
+spec:
+  containers: [{name: app, image: "registry.example/web:1", resources: {requests: {cpu: 700m}}}]
+`, app))
+	}
+	c.Apply(strings.NewReplacer("apps/v1", "argoproj.io/v1alpha1", "Deployment", "Rollout").Replace(shopVPA))
+	c.Status("shop", "vpa/web", recommends("600m"))
+
+	becomes(t, s, "web 0 –")
+	if want := "verb get on rollouts/scale in API group argoproj.io"; !strings.Contains(log.String(), want) {
+		t.Errorf("the log does not say %q:\n%s", want, log.String())
+	}
+
+	c.Kubectl("create", "clusterrole", "yoyu-scale", "--verb=get", "--resource=rollouts.argoproj.io/scale")
+	c.Kubectl("create", "clusterrolebinding", "yoyu-scale", "--clusterrole=yoyu-scale", "--serviceaccount=yoyu:yoyu")
+	own := c.Kubeconfig("yoyu", "yoyu")
+	awaits(t, "the role", func() bool {
+		_, err := c.Try(own, "", "get", "rollouts.argoproj.io/web", "--namespace=shop", "--subresource=scale")
+		return err == nil
+	})
+	s, err := New(Options{Name: "cluster", Config: Config{Kubeconfig: own}}) // the one before remembers for a minute that it was refused
+	if err != nil {
+		t.Fatal(err)
+	}
+	becomes(t, s, "web 3 0.6")
+	w := collect(t, s)[0]
+	if w.Condition != "" || len(w.Containers) != 1 || w.Containers[0].Place != rightsizing.Injected || w.Containers[0].CPU.Request != is(0.7) {
+		t.Errorf("%+v; want the container of the pod that the scale chooses", w)
+	}
+}
