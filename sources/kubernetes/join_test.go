@@ -184,3 +184,28 @@ func TestKilledJobs(t *testing.T) {
 		t.Errorf("a pod that has ended runs on %v; the container that lived was killed at %v", app.Memory.Running, other.OOMKilled)
 	}
 }
+
+// What somebody writes into the annotation of one pod blinds nobody to the others.
+func TestBrokenBoost(t *testing.T) {
+	for _, before := range []string{`not JSON`, `[]`, `{"requests":{"cpu":"much"}}`, `{"requests":[1]}`, `{"requests":{"cpu":"-1"}}`} {
+		text, err := json.Marshal(map[string]any{
+			"metadata": map[string]any{"name": "web-1", "annotations": map[string]string{boostAnnotation + "app": before}},
+			"spec":     map[string]any{"containers": []any{map[string]any{"name": "app", "resources": map[string]any{"requests": map[string]string{"cpu": "3"}}}}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var p pod
+		if err := json.Unmarshal(text, &p); err != nil {
+			t.Errorf("%s: %v", before, err)
+			continue
+		}
+		w := rightsizing.Workload{Containers: []rightsizing.Container{{Name: "app", CPU: rightsizing.Resource{Request: is(1)}}}}
+		if err := p.show(&w); err != nil {
+			t.Errorf("%s: %v", before, err)
+		}
+		if c := w.Containers[0]; !c.Boosted || c.CPU.Running.Defined || c.CPU.Request != is(1) {
+			t.Errorf("%s: %+v", before, c)
+		}
+	}
+}
