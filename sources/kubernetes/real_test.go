@@ -418,3 +418,52 @@ spec:
 		t.Errorf("%+v; want the container of the pod that the scale chooses", w)
 	}
 }
+
+// The pods that a selector chooses are targets for as long as they run; while the server is away, those
+// that it named last stand.
+func TestRealPods(t *testing.T) {
+	c, _ := deployed(t, io.Discard)
+	start := func(name, app, address string) {
+		t.Helper()
+		c.Apply(fmt.Sprintf(`apiVersion: v1
+kind: Pod
+metadata: {namespace: shop, name: %s, labels: {app: %s}}
+spec:
+  containers: [{name: app, image: "registry.example/web:1", ports: [{name: web, containerPort: 8080}, {name: metrics, containerPort: 9090}]}]
+`, name, app))
+		if address != "" {
+			c.Status("shop", "pod/"+name, fmt.Sprintf(`{"phase":"Running","podIP":%q,"podIPs":[{"ip":%[1]q}]}`, address))
+		}
+	}
+	p, err := NewPods(PodsConfig{Kubeconfig: c.Kubeconfig("yoyu", "yoyu"), Namespaces: []string{"shop"}, Selector: "app=checkout", Port: "metrics"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	followed := p.Follow(ctx)
+	defer func() { stop(); followed() }()
+	targets := func(want ...string) {
+		t.Helper()
+		awaits(t, fmt.Sprint(want), func() bool {
+			got, err := p.Addresses(t.Context())
+			return err == nil && slices.Equal(got, want)
+		})
+	}
+	start("checkout-1", "checkout", "10.1.0.1")
+	start("checkout-2", "checkout", "10.1.0.2")
+	start("checkout-3", "checkout", "") // pending
+	start("other-1", "other", "10.1.0.4")
+	targets("10.1.0.1:9090", "10.1.0.2:9090")
+	c.Kubectl("delete", "pod/checkout-1", "--namespace=shop", "--force", "--grace-period=0")
+	targets("10.1.0.2:9090")
+	c.Status("shop", "pod/checkout-3", `{"phase":"Running","podIP":"10.1.0.3","podIPs":[{"ip":"10.1.0.3"}]}`)
+	targets("10.1.0.2:9090", "10.1.0.3:9090")
+	c.Stop()
+	awaits(t, "the watch to fail", func() bool {
+		m := (*p.mirrors.Load())[0]
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.trouble != nil
+	})
+	targets("10.1.0.2:9090", "10.1.0.3:9090")
+}
