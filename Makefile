@@ -28,7 +28,7 @@ build: ## the program, as ./yoyu
 demo: ## an embedded shop with its budgets; flags go into ARGS="…"
 	go run . demo $(ARGS)
 
-demo-datadog: ## the same with a fake Datadog behind it: what it stores, what queries answer; no account needed
+demo-datadog: ## the same with a fake Datadog behind it: metrics out and in, monitors, dashboards; no account needed
 	go run ./test/datadog/demo $(ARGS)
 
 # The program has no version here, so that a commit alone changes no picture.

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -79,7 +80,7 @@ func loadConfig(p *process, file string) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, w := range c.Warnings {
+	for _, w := range slices.Concat(c.Warnings, twoRoutes(c)) {
 		p.log.Warn(w.Error())
 	}
 	p.warnEphemeral(c)

@@ -66,7 +66,11 @@ func TestFaults(t *testing.T) {
 			if c.answer == nil {
 				server.Close()
 			}
-			api := keyed(t, server.URL, func(o *Options) { o.Answer, o.Timeout = 1<<20, 200*time.Millisecond })
+			patience := time.Minute
+			if c.reason == "timeout" {
+				patience = 200 * time.Millisecond
+			}
+			api := keyed(t, server.URL, func(o *Options) { o.Answer, o.Timeout = 1<<20, patience })
 			var out any
 			err := api.Do(t.Context(), "it", http.MethodPost, "/api/v1/monitor", nil, map[string]any{"name": "x"}, &out)
 			var e *Error

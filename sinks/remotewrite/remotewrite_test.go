@@ -640,13 +640,13 @@ func TestSecrets(t *testing.T) {
 		o.Config.URL = in.URL + "/push"
 		o.Config.HTTP.Authorization = &config.Authorization{Type: "Bearer", CredentialsFile: file}
 	})
-	ctx, stop := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer stop()
-	err := s.Write(ctx, report(time.Now(), 1))
-	if heard.Load() != "Bearer canary" || err == nil || strings.Contains(err.Error(), "canary") || len(s.queue.waiting) == 0 {
+	// A write ends by its patience, after a whole try: how slow the machine is does not matter.
+	s.patience = firstWait
+	err := s.Write(t.Context(), report(time.Now(), 1))
+	if heard.Load() != "Bearer canary" || err == nil || len(s.queue.waiting) == 0 {
 		t.Errorf("heard %q, error %v, %d wait", heard.Load(), err, len(s.queue.waiting))
 	}
-	if err != nil && !errors.Is(err, context.DeadlineExceeded) && err.Error() != "write: 307 Temporary Redirect: it is not followed; write the address as url" {
+	if err != nil && err.Error() != "write: 307 Temporary Redirect: it is not followed; write the address as url" {
 		t.Errorf("error %v", err)
 	}
 	echo := newTold(t, nil, func(o *Options) {
@@ -660,16 +660,13 @@ func TestSecrets(t *testing.T) {
 		o.Config.URL = in.URL + "/gone"
 		o.Config.HTTP.Authorization = &config.Authorization{Type: "Bearer", CredentialsFile: file}
 	})
-	ctx, stop = context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer stop()
-	if err := gone.Write(ctx, report(time.Now(), 1)); err == nil || !errors.Is(err, context.DeadlineExceeded) && err.Error() != "write: the connection was closed before there was an answer" {
+	gone.patience = firstWait
+	if err := gone.Write(t.Context(), report(time.Now(), 1)); err == nil || err.Error() != "write: the connection was closed before there was an answer" {
 		t.Errorf("error %v", err)
 	}
 	in.Close()
 	s.client.CloseIdleConnections() // one that the server closed would be tried first
-	ctx, stop = context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer stop()
-	if err := s.Write(ctx, report(time.Now(), 2)); err == nil || strings.Contains(err.Error(), "canary") || strings.Contains(err.Error(), in.URL) || !errors.Is(err, context.DeadlineExceeded) && err.Error() != "write: connection refused" {
+	if err := s.Write(t.Context(), report(time.Now(), 2)); err == nil || err.Error() != "write: connection refused" {
 		t.Errorf("error %v", err)
 	}
 }

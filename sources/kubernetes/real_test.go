@@ -187,24 +187,60 @@ func TestRealRole(t *testing.T) {
 	becomes(t, s, "web 2 0")
 }
 
-// One role for each namespace is enough where yoyu is told their names.
+// The roles that are shipped for some namespaces are enough where yoyu is told their names: it asks
+// for nothing of the cluster as a whole or of another namespace, and in each for all that they allow.
 func TestRealNamespaces(t *testing.T) {
-	c, _ := deployed(t, io.Discard)
+	c := kubetest.Start(t)
+	c.Kubectl("apply", "-f", base+"/../namespace.yaml")
+	for _, name := range []string{"shop", "payments", "other"} {
+		c.Kubectl("create", "namespace", name)
+	}
+	c.Kubectl("apply", "-k", base+"/../overlays/namespaced")
 	c.Apply(c.VPA())
-	c.Apply(fmt.Sprintf(shopWeb, 2, "500m"))
-	c.Kubectl("create", "namespace", "other")
-	c.Apply(strings.ReplaceAll(fmt.Sprintf(shopWeb, 5, "1"), "shop", "other"))
 	c.Kubectl("wait", "--for=condition=Established", "crd/verticalpodautoscalers.autoscaling.k8s.io")
-	c.Apply(shopVPA)
-	c.Apply(strings.ReplaceAll(shopVPA, "shop", "other"))
-	c.Kubectl("delete", "clusterrolebinding/yoyu")
-	c.Kubectl("create", "rolebinding", "yoyu", "--namespace=shop", "--clusterrole=yoyu", "--serviceaccount=yoyu:yoyu")
-	s, err := New(Options{Config: Config{Kubeconfig: c.Kubeconfig("yoyu", "yoyu"), Namespaces: []string{"shop"}}})
+	for i, namespace := range []string{"shop", "payments", "other"} {
+		c.Apply(strings.ReplaceAll(fmt.Sprintf(shopWeb, 2+i, "500m"), "shop", namespace))
+		c.Apply(strings.ReplaceAll(shopVPA, "shop", namespace))
+	}
+	s, err := New(Options{Config: Config{Kubeconfig: c.Kubeconfig("yoyu", "yoyu"), Namespaces: []string{"shop", "payments"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	running(t, s)
-	becomes(t, s, "web 2 0")
+	becomes(t, s, "web 3 0, web 2 0") // payments, shop
+
+	allowed := granted(t)
+	want := map[string]bool{}
+	for one := range allowed {
+		for _, namespace := range s.namespaces {
+			want[one+" in "+namespace] = true
+		}
+	}
+	answered := func() map[string]bool {
+		all := map[string]bool{}
+		for _, one := range c.Asked("yoyu", "yoyu") {
+			if one.Allowed {
+				all[one.String()] = true
+			}
+		}
+		return all
+	}
+	podsUsed := "list " + podMetrics.full() + " in payments"
+	awaits(t, "all that the roles allow", func() bool {
+		got := answered()
+		for one := range want {
+			// This server has no metrics: once it has said so, the other namespaces are not asked for.
+			if one != podsUsed && !got[one] {
+				return false
+			}
+		}
+		return true
+	})
+	for _, one := range c.Asked("yoyu", "yoyu") {
+		if !want[one.String()] {
+			t.Errorf("%v is not what the roles are about", one)
+		}
+	}
 }
 
 // What is asked and what is allowed are written in two places; this holds them together where

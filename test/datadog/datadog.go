@@ -55,6 +55,7 @@ type Variant struct {
 	QueryError int  // status of a query that cannot be parsed: 422 (the default), 400, or 200 with status "error"
 	Nulls      bool // series of one answer share their times, with nulls where one of them has no value; else they are sparse
 	NoDedup    bool // an identical monitor is created a second time
+	Page       int  // most objects that a listing shows at once, however many it is asked for; 0: as many
 }
 
 // Datadog is one organisation. Its methods may be called while it serves.
