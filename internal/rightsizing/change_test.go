@@ -209,3 +209,25 @@ func TestRegressed(t *testing.T) {
 		t.Errorf("after it was taken back: %s, u%d", outcome(w), w.Urgency)
 	}
 }
+
+// What pods have been given without the template's asking comes and goes with them: nobody has changed
+// anything.
+func TestGivenIsNoChange(t *testing.T) {
+	s := newScene()
+	s.app().CPU.Request, s.app().CPU.Defaulted = is(0.1), true
+	s.app().Raw = `{"limits":{"memory":"2Gi"},"requests":{"memory":"2Gi"}}`
+	s.judge()
+	a := &after{s, t, &Judge{Memory: s.memory, Tick: 30 * time.Second}, noon.Add(time.Minute)}
+	for _, given := range []float64{0.2, 0, 0.1} { // by a VPA that applies; scaled to nothing; by a LimitRange
+		s.app().CPU.Request, s.app().CPU.Defaulted = is(given), given > 0
+		s.app().CPU.Request.Defined = given > 0
+		if w := a.pass(10 * time.Minute); w.Change != nil || slices.Contains(w.Reasons, Reason{Code: Blocking + Soak}) {
+			t.Errorf("given %v cores: change %s, %s", given, outcome(w), told(w))
+		}
+	}
+	// A request that is left out beside a limit is the template's own word.
+	s.app().CPU.Request, s.app().CPU.Limit, s.app().CPU.Defaulted = is(1), is(1), true
+	if w := a.pass(10 * time.Minute); outcome(w) != "raise pending" {
+		t.Errorf("with a limit of a core: %s", outcome(w))
+	}
+}

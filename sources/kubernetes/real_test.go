@@ -400,3 +400,114 @@ func expires(t *testing.T, c *kubetest.Cluster, version string) {
 		t.Fatalf("a watch from version %s begins with %+v, want an error in the stream: 410 Expired", version, event)
 	}
 }
+
+// rollouts is a kind of somebody else's that can be scaled, as a cluster may have any.
+const rollouts = `apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: rollouts.argoproj.io}
+spec:
+  group: argoproj.io
+  scope: Namespaced
+  names: {kind: Rollout, plural: rollouts}
+  versions:
+    - name: v1alpha1
+      served: true
+      storage: true
+      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+      subresources:
+        status: {}
+        scale: {specReplicasPath: .spec.replicas, statusReplicasPath: .status.replicas, labelSelectorPath: .status.selector}
+`
+
+// A kind that is not read is known by its scale, once the role allows that: the server finds the kind's
+// name in addresses, how many pods it wants, and which they are though nobody owns them.
+func TestRealScale(t *testing.T) {
+	var log safeBuffer
+	c, s := deployed(t, &log)
+	c.Apply(c.VPA())
+	c.Apply(rollouts)
+	c.Kubectl("wait", "--for=condition=Established", "crd/verticalpodautoscalers.autoscaling.k8s.io", "crd/rollouts.argoproj.io")
+	c.Apply("apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {namespace: shop, name: web}\nspec: {replicas: 3}\n")
+	c.Status("shop", "rollouts.argoproj.io/web", `{"replicas":1,"selector":"app=web"}`)
+	for _, app := range []string{"web", "other"} {
+		c.Apply(fmt.Sprintf(`apiVersion: v1
+kind: Pod
+metadata: {namespace: shop, name: %[1]s-1, labels: {app: %[1]s}}
+spec:
+  containers: [{name: app, image: "registry.example/web:1", resources: {requests: {cpu: 700m}}}]
+`, app))
+	}
+	c.Apply(strings.NewReplacer("apps/v1", "argoproj.io/v1alpha1", "Deployment", "Rollout").Replace(shopVPA))
+	c.Status("shop", "vpa/web", recommends("600m"))
+
+	becomes(t, s, "web 0 –")
+	if want := "verb get on rollouts/scale in API group argoproj.io"; !strings.Contains(log.String(), want) {
+		t.Errorf("the log does not say %q:\n%s", want, log.String())
+	}
+
+	c.Kubectl("create", "clusterrole", "yoyu-scale", "--verb=get", "--resource=rollouts.argoproj.io/scale")
+	c.Kubectl("create", "clusterrolebinding", "yoyu-scale", "--clusterrole=yoyu-scale", "--serviceaccount=yoyu:yoyu")
+	own := c.Kubeconfig("yoyu", "yoyu")
+	awaits(t, "the role", func() bool {
+		_, err := c.Try(own, "", "get", "rollouts.argoproj.io/web", "--namespace=shop", "--subresource=scale")
+		return err == nil
+	})
+	s, err := New(Options{Name: "cluster", Config: Config{Kubeconfig: own}}) // the one before remembers for a minute that it was refused
+	if err != nil {
+		t.Fatal(err)
+	}
+	becomes(t, s, "web 3 0.6")
+	w := collect(t, s)[0]
+	if w.Condition != "" || len(w.Containers) != 1 || w.Containers[0].Place != rightsizing.Injected || w.Containers[0].CPU.Request != is(0.7) {
+		t.Errorf("%+v; want the container of the pod that the scale chooses", w)
+	}
+}
+
+// The pods that a selector chooses are targets for as long as they run; while the server is away, those
+// that it named last stand.
+func TestRealPods(t *testing.T) {
+	c, _ := deployed(t, io.Discard)
+	start := func(name, app, address string) {
+		t.Helper()
+		c.Apply(fmt.Sprintf(`apiVersion: v1
+kind: Pod
+metadata: {namespace: shop, name: %s, labels: {app: %s}}
+spec:
+  containers: [{name: app, image: "registry.example/web:1", ports: [{name: web, containerPort: 8080}, {name: metrics, containerPort: 9090}]}]
+`, name, app))
+		if address != "" {
+			c.Status("shop", "pod/"+name, fmt.Sprintf(`{"phase":"Running","podIP":%q,"podIPs":[{"ip":%[1]q}]}`, address))
+		}
+	}
+	p, err := NewPods(PodsConfig{Kubeconfig: c.Kubeconfig("yoyu", "yoyu"), Namespaces: []string{"shop"}, Selector: "app=checkout", Port: "metrics"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	followed := p.Follow(ctx)
+	defer func() { stop(); followed() }()
+	targets := func(want ...string) {
+		t.Helper()
+		awaits(t, fmt.Sprint(want), func() bool {
+			got, err := p.Addresses(t.Context())
+			return err == nil && slices.Equal(got, want)
+		})
+	}
+	start("checkout-1", "checkout", "10.1.0.1")
+	start("checkout-2", "checkout", "10.1.0.2")
+	start("checkout-3", "checkout", "") // pending
+	start("other-1", "other", "10.1.0.4")
+	targets("10.1.0.1:9090", "10.1.0.2:9090")
+	c.Kubectl("delete", "pod/checkout-1", "--namespace=shop", "--force", "--grace-period=0")
+	targets("10.1.0.2:9090")
+	c.Status("shop", "pod/checkout-3", `{"phase":"Running","podIP":"10.1.0.3","podIPs":[{"ip":"10.1.0.3"}]}`)
+	targets("10.1.0.2:9090", "10.1.0.3:9090")
+	c.Stop()
+	awaits(t, "the watch to fail", func() bool {
+		m := (*p.mirrors.Load())[0]
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.trouble != nil
+	})
+	targets("10.1.0.2:9090", "10.1.0.3:9090")
+}
