@@ -83,7 +83,7 @@ func TestNamesThatTurn(t *testing.T) {
 	answer.Store(&[4]byte{127, 0, 0, 1})
 	resolve(t, &answer)
 
-	c := scrape.DefaultConfig()
+	c := pages()
 	c.Targets = []string{"http://pod.test.:" + at.Port() + "/metrics"}
 	s := newScraper(t, scrape.Options{Config: c})
 	s.turn()

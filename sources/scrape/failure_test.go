@@ -162,8 +162,8 @@ func TestFailures(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			target := serve(t, c.handler)
 			config := pages(target)
-			config.Timeout = 30 * time.Second // a whole tick: the race detector is slow with 64 MiB
-			s := newScraper(t, scrape.Options{Config: config})
+			config.Timeout = 10 * time.Minute // a whole tick: the race detector is slow with 64 MiB
+			s := newScraper(t, scrape.Options{Config: config, Tick: config.Timeout})
 			err := s.fails()
 			if got := scrape.Reason(err); got != c.reason {
 				t.Errorf("reason %s, want %s", got, c.reason)
@@ -177,7 +177,7 @@ func TestFailures(t *testing.T) {
 		t.Error("a redirect to another host was followed")
 	}
 	t.Run("nobody there", func(t *testing.T) {
-		config := scrape.DefaultConfig()
+		config := pages()
 		config.Targets = []string{gone.URL}
 		if err := newScraper(t, scrape.Options{Config: config}).fails(); scrape.Reason(err) != scrape.Refused {
 			t.Error(err)

@@ -82,8 +82,9 @@ var hang = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.C
 // scraper is a source with a clock of its own, and no test has to wait.
 type scraper struct {
 	*scrape.Source
-	t   *testing.T
-	now time.Time // end of the last span
+	t    *testing.T
+	tick time.Duration
+	now  time.Time // end of the last span
 }
 
 func newScraper(t *testing.T, o scrape.Options) *scraper {
@@ -101,11 +102,12 @@ func newScraper(t *testing.T, o scrape.Options) *scraper {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &scraper{Source: s, t: t, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
+	return &scraper{Source: s, t: t, tick: o.Tick, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
 }
 
 func pages(targets ...*served) scrape.Config {
 	c := scrape.DefaultConfig()
+	c.Timeout = tick // whoever answers does so in time, on the busiest machine
 	for _, s := range targets {
 		c.Targets = append(c.Targets, s.page())
 	}
@@ -115,7 +117,7 @@ func pages(targets ...*served) scrape.Config {
 // next moves on by d and asks for the tick that ends there.
 func (s *scraper) next(d time.Duration) slo.Span {
 	s.now = s.now.Add(d)
-	return slo.Span{From: s.now.Add(-tick), To: s.now}
+	return slo.Span{From: s.now.Add(-s.tick), To: s.now}
 }
 
 // ask asks for a span; it must be answered.
@@ -132,12 +134,12 @@ func (s *scraper) ask(span slo.Span) slo.Sample {
 }
 
 // turn asks for the next tick.
-func (s *scraper) turn() slo.Sample { s.t.Helper(); return s.ask(s.next(tick)) }
+func (s *scraper) turn() slo.Sample { s.t.Helper(); return s.ask(s.next(s.tick)) }
 
 // fails asks for the next tick, which no target answers.
 func (s *scraper) fails() error {
 	s.t.Helper()
-	samples, err := s.Collect(s.t.Context(), s.next(tick))
+	samples, err := s.Collect(s.t.Context(), s.next(s.tick))
 	if err == nil {
 		s.t.Fatalf("answered %+v, want an error", samples)
 	}
@@ -383,10 +385,11 @@ func TestDeathAndReturn(t *testing.T) {
 }
 
 func TestHangingTargetCostsOnlyItself(t *testing.T) {
+	t.Parallel() // it waits for two timeouts, each long enough for the other target on a busy machine
 	good, bad := serve(t, text(`http_requests_total{code="200"} 1`)), serve(t, hang)
 	var told []*scrape.Failure
 	config := pages(bad, good)
-	config.Timeout = 50 * time.Millisecond
+	config.Timeout = 5 * time.Second
 	s := newScraper(t, scrape.Options{Config: config, Failed: func(f *scrape.Failure) { told = append(told, f) }})
 	s.turn()
 	good.show(text(`http_requests_total{code="200"} 4`))
@@ -395,17 +398,38 @@ func TestHangingTargetCostsOnlyItself(t *testing.T) {
 	if covered(sample) != tick {
 		t.Errorf("covered %s", covered(sample))
 	}
-	if len(told) != 2 || told[0].Reason() != scrape.Timeout || told[0].Error() != "target "+bad.page()+": no whole page within 50ms" {
+	if len(told) != 2 || told[0].Reason() != scrape.Timeout || told[0].Error() != "target "+bad.page()+": no whole page within 5s" {
 		t.Errorf("told of %v", told)
+	}
+}
+
+// expiring is a context whose deadline comes when a test says so, and not when a clock does.
+type expiring struct {
+	context.Context
+	over chan struct{}
+}
+
+func (e *expiring) Done() <-chan struct{} { return e.over }
+
+func (e *expiring) Err() error {
+	select {
+	case <-e.over:
+		return context.DeadlineExceeded
+	default:
+		return nil
 	}
 }
 
 // The caller's deadline ends the turn; what was answered in time counts.
 func TestDeadlineKeepsWhatWasAnswered(t *testing.T) {
-	good, bad := serve(t, text(`http_requests_total 1`)), serve(t, hang)
-	s := newScraper(t, scrape.Options{Config: pages(good, bad)})
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
+	ctx := &expiring{t.Context(), make(chan struct{})}
+	good, bad := serve(t, text(`http_requests_total 1`)), serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(ctx.over)
+		<-r.Context().Done()
+	}))
+	config := pages(good, bad)
+	config.Limits.Concurrency = 1 // the second is asked when the first has answered
+	s := newScraper(t, scrape.Options{Config: config})
 	samples, err := s.Collect(ctx, s.next(tick))
 	if err != nil || covered(samples[0]) != tick {
 		t.Errorf("answered %+v, %v", samples, err)
@@ -838,7 +862,9 @@ func TestRequest(t *testing.T) {
 		got = r.Header
 		_, _ = io.WriteString(w, "http_requests_total 1\n")
 	}))
-	s := newScraper(t, scrape.Options{Config: pages(target)})
+	config := pages(target)
+	config.Timeout = 10 * time.Second
+	s := newScraper(t, scrape.Options{Config: config})
 	s.turn()
 	for name, wanted := range map[string]string{
 		"Accept":                              "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
