@@ -177,7 +177,7 @@ func (s *Source) request(ctx context.Context, c *clients, b *batch, seg segment,
 // page makes one request. What is throttled is asked again once the source as a whole may ask.
 func (s *Source) page(ctx context.Context, c *clients, in *cloudwatch.GetMetricDataInput, past bool) (*cloudwatch.GetMetricDataOutput, error) {
 	for began := time.Now(); ; {
-		if err := s.pace.turn(ctx, past); err != nil {
+		if err := s.pace.turn(ctx, began, past); err != nil {
 			return nil, err
 		}
 		out, err := ask(ctx, s, c.metrics.GetMetricData, in)

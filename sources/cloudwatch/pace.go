@@ -33,9 +33,8 @@ func newPace(perSecond float64) *pace {
 	return &pace{most: most, all: rate.NewLimiter(most, 1), past: rate.NewLimiter(most/2, 1)}
 }
 
-// turn waits until a request may be made.
-func (p *pace) turn(ctx context.Context, past bool) error {
-	began := time.Now()
+// turn waits until a request may be made that has waited since began, in earlier turns too.
+func (p *pace) turn(ctx context.Context, began time.Time, past bool) error {
 	for {
 		p.mu.Lock()
 		wait := time.Until(p.until)
