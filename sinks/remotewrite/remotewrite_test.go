@@ -708,8 +708,8 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// BenchmarkWrite makes and sends a report of 1,000 SLOs; the server takes everything at once.
-func BenchmarkWrite(b *testing.B) {
+// BenchmarkRemoteWrite makes and sends a report of 1,000 SLOs; the server takes everything at once.
+func BenchmarkRemoteWrite(b *testing.B) {
 	wire, requests := 0, 0
 	s := newTold(b, transport(func(r *http.Request) (*http.Response, error) {
 		n, err := io.Copy(io.Discard, r.Body)
