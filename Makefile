@@ -28,7 +28,7 @@ build: ## the program, as ./yoyu
 demo: ## an embedded shop with its budgets; flags go into ARGS="…"
 	go run . demo $(ARGS)
 
-demo-datadog: ## the same with a fake Datadog behind it: what it stores, what queries answer; no account needed
+demo-datadog: ## the same with a fake Datadog behind it: metrics out and in, monitors, dashboards; no account needed
 	go run ./test/datadog/demo $(ARGS)
 
 # The program has no version here, so that a commit alone changes no picture.
@@ -41,12 +41,13 @@ pictures: ## the pictures of docs/pictures, taken of the demo at one moment of o
 # come last.
 test: ## everything, against a real Prometheus, Alertmanager, Kubernetes and Chromium; flags of go test go into TESTFLAGS="…"
 	@parts=$$(bash test/build.sh prometheus) && am=$$(bash test/build.sh alertmanager) && \
-	kube=$$(bash test/build.sh kubernetes) && vpa=$$(bash test/build.sh vpa) && \
+	kube=$$(bash test/build.sh kubernetes) && old=$$(bash test/build.sh kubernetes-oldest) && vpa=$$(bash test/build.sh vpa) && \
 	operators=$$(bash test/build.sh operators) && helm=$$(bash test/build.sh helm) && \
 	chromium=$$(bash test/chromium.sh) && \
 	export YOYU_REAL=1 YOYU_PROMETHEUS="$$parts/prometheus" YOYU_PROMTOOL="$$parts/promtool" \
 		YOYU_ALERTMANAGER="$$am/alertmanager" YOYU_AMTOOL="$$am/amtool" \
 		YOYU_KUBE_APISERVER="$$kube/kube-apiserver" YOYU_ETCD="$$kube/server" YOYU_KUBECTL="$$kube/kubectl" \
+		YOYU_KUBE_APISERVER_OLDEST="$$old/kube-apiserver" \
 		YOYU_VPA_RECOMMENDER="$$vpa/recommender" YOYU_CONTROLLER_GEN="$$operators/controller-gen" \
 		YOYU_HELM="$$helm/helm" YOYU_CHROMIUM="$$chromium" && \
 	$(if $(RACE),,echo "no C compiler here: testing without -race" >&2 &&) \

@@ -18,7 +18,7 @@ type JSONDocument struct {
 	Reports []JSONReport `json:"reports"` // in the order asked for
 	Alerts  []JSONAlert  `json:"alerts"`  // alerts that fired over a stretch of time
 
-	Comparison []JSONSummary `json:"comparison,omitempty"` // promises side by side, where a backtest tried others
+	Comparison []JSONSummary `json:"comparison,omitempty"` // what each promise did, where a backtest tried others or was asked for a summary
 }
 
 // JSONReport is a report as JSON: numbers in full precision, what is undefined null.

@@ -130,7 +130,7 @@ func (s *Shape) Fits(r *Report) bool {
 				return false
 			}
 		}
-		if !slices.Equal(st.Labels, kept.labels) || !kept.outline.fits(st) {
+		if !slices.Equal(st.Labels, kept.labels) || !kept.fits(st) {
 			return false
 		}
 	}

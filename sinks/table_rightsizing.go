@@ -54,8 +54,7 @@ func (d JSONRightsizing) WriteTable(w io.Writer) error {
 		out.WriteString("no workload has a VerticalPodAutoscaler\n")
 	}
 	for _, m := range d.Totals {
-		fmt.Fprintf(&out, "\nA month in %s: %s safe to give back, %s blocked by a budget, %s that no SLO watches; %s more to spend\n",
-			m.Currency, money(m.Safe), money(m.Blocked), money(m.Ungated), money(m.Cost))
+		out.WriteString("\n" + m.line() + "\n")
 	}
 	_, err := io.WriteString(w, out.String())
 	return err
@@ -67,6 +66,12 @@ func (d JSONRightsizing) at() string {
 		return "no time yet"
 	}
 	return d.Time.UTC().Format(time.RFC3339)
+}
+
+// line is a currency's sum for people.
+func (m JSONMoney) line() string {
+	return fmt.Sprintf("A month in %s: %s safe to give back, %s blocked by a budget, %s that no SLO watches; %s more to spend",
+		m.Currency, money(m.Safe), money(m.Blocked), money(m.Ungated), money(m.Cost))
 }
 
 func money(hourly float64) string { return strconv.FormatFloat(hourly*monthly, 'f', 2, 64) }
@@ -231,9 +236,9 @@ func (w *JSONWorkload) command() (string, error) {
 	return (&rightsizing.Workload{Namespace: w.Namespace, Kind: w.WorkloadKind, Name: w.Workload}).Command(w.Patch)
 }
 
-// WriteMarkdown writes the verdicts for a pull request: a table, the sentences, and the patches
-// that may be applied.
-func (d JSONRightsizing) WriteMarkdown(w io.Writer) error {
+// WriteMarkdown writes the verdicts for a pull request: a table with what they are worth in all, the
+// sentences, and the patches that may be applied: of what no SLO watches only when ungated says so.
+func (d JSONRightsizing) WriteMarkdown(w io.Writer, ungated bool) error {
 	var out strings.Builder
 	fmt.Fprintf(&out, "### Rightsizing at %s\n\n", d.at())
 	out.WriteString("| Workload | Verdict | Gate | CPU | Memory | Pods | A month |\n|:---|:---|:---|:---|:---|---:|---:|\n")
@@ -243,6 +248,9 @@ func (d JSONRightsizing) WriteMarkdown(w io.Writer) error {
 		}
 		out.WriteString("|\n")
 	}
+	for _, m := range d.Totals {
+		out.WriteString("\n" + markdown.Replace(m.line()) + "\n")
+	}
 	out.WriteByte('\n')
 	for i := range d.Workloads {
 		one := &d.Workloads[i]
@@ -250,15 +258,27 @@ func (d JSONRightsizing) WriteMarkdown(w io.Writer) error {
 	}
 	for i := range d.Workloads {
 		one := &d.Workloads[i]
-		if len(one.Patch) == 0 {
-			continue
+		patches := []struct {
+			of    string
+			patch []rightsizing.Operation
+		}{{"Patch that takes the last change back of", nil}, {"Patch of VPA " + one.VPA + " of", one.VPAPatch}, {"Patch of", one.Patch}}
+		if one.LastChange != nil {
+			patches[0].patch = one.LastChange.Reverse
 		}
-		text, err := json.MarshalIndent(one.Patch, "", "  ")
-		if err != nil {
-			return err
+		if one.held(ungated) {
+			patches[2].patch = nil
 		}
-		fmt.Fprintf(&out, "\n<details><summary>Patch of %s</summary>\n\n```json\n%s\n```\n</details>\n",
-			markdown.Replace(oneLine(one.Namespace+"/"+one.WorkloadKind+"/"+one.Workload)), text)
+		for _, p := range patches {
+			if len(p.patch) == 0 {
+				continue
+			}
+			text, err := json.MarshalIndent(p.patch, "", "  ")
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(&out, "\n<details><summary>%s %s</summary>\n\n```json\n%s\n```\n</details>\n",
+				markdown.Replace(oneLine(p.of)), markdown.Replace(oneLine(one.address())), text)
+		}
 	}
 	_, err := io.WriteString(w, out.String())
 	return err

@@ -1,6 +1,8 @@
 package sinks_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -108,17 +110,36 @@ func TestRightsizingCSV(t *testing.T) {
 	}
 }
 
+// A pull request shows what it is worth in all, and every patch that may be applied; what no SLO watches
+// only when it is asked for.
 func TestRightsizingMarkdown(t *testing.T) {
-	got := written(t, typical(t).WriteMarkdown)
+	d := typical(t)
+	change := func(op string) []rightsizing.Operation {
+		return []rightsizing.Operation{{Op: op, Path: "/spec", Value: json.RawMessage(`{}`)}}
+	}
+	d.Workloads[0].VPAPatch = change("policy")
+	d.Workloads[0].LastChange = &sinks.JSONChange{Reverse: change("back")}
+	got := written(t, func(w io.Writer) error { return d.WriteMarkdown(w, false) })
+	const summary = "<details><summary>%s</summary>\n\n```json\n[\n  {\n    \"op\": %q,"
 	for _, want := range []string{
 		"### Rightsizing at 2026-01-02T00:00:00Z\n",
 		"| shop/Deployment/checkout | raise (urgent) | blocked | 500m → 200m | 256Mi → 384Mi | 3 | -31.71 USD |\n",
 		`| =shop/Deployment/odd\|name | shrink | ungated |`,
+		"\n\nA month in USD: 0.00 safe to give back, 33.21 blocked by a budget, 33.21 that no SLO watches; 1.51 more to spend\n\n* ",
 		"* **shop/checkout**: app needs 384 MiB of memory instead of 256 MiB, because",
-		"<details><summary>Patch of shop/Deployment/checkout</summary>\n\n```json\n[\n  {\n    \"op\": \"test\",",
+		fmt.Sprintf(summary, "Patch of shop/Deployment/checkout", "test"),
+		fmt.Sprintf(summary, "Patch of VPA "+d.Workloads[0].VPA+" of shop/Deployment/checkout", "policy"),
+		fmt.Sprintf(summary, "Patch that takes the last change back of shop/Deployment/checkout", "back"),
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
+	}
+	const ungated = `<summary>Patch of =shop/Deployment/odd\|name</summary>`
+	if strings.Contains(got, ungated) {
+		t.Errorf("a patch that no SLO watches:\n%s", got)
+	}
+	if all := written(t, func(w io.Writer) error { return d.WriteMarkdown(w, true) }); !strings.Contains(all, ungated) {
+		t.Errorf("with --ungated:\n%s", all)
 	}
 }

@@ -356,7 +356,7 @@ var (
 	Replicas = &Family{
 		Name: "rightsizing_replicas", Scope: PerWorkload,
 		Help:       "Pods of the workload.",
-		ofWorkload: func(p *pen, w *rightsizing.Workload) { p.put(float64(w.Replicas)) },
+		ofWorkload: func(p *pen, w *rightsizing.Workload) { p.putValue(w.Mean()) },
 	}
 	Verdict = &Family{
 		Name: "rightsizing_verdict", Scope: PerWorkload, Labels: []string{"verdict"},

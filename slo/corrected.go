@@ -199,7 +199,7 @@ func (c *clip) at(s spread, ms int64) counts {
 func (t *tracked) newTaken() *ledger {
 	l := &ledger{owner: t}
 	l.block = t.lane.room(bare, true)
-	l.row = l.block.take(l)
+	l.row = l.take(l)
 	return l
 }
 
@@ -217,9 +217,7 @@ func (t *tracked) recorrect(old []effective, corrections []Correction) {
 	t.Corrections, t.effects = corrections, effects{}
 	t.engine.touch(t)
 	head, g := t.lane.head, t.lane.grid
-	if head == 0 {
-		old = nil
-	} else {
+	if head != 0 {
 		changed := differ(old, t.effective(head-g.horizon, head).spans, ticks{head - g.horizon, head})
 		if len(changed) > 0 {
 			for _, key := range t.keys {

@@ -359,7 +359,7 @@ func (t *tracked) settle(l *ledger) {
 	if !t.columns() {
 		p = bare
 	}
-	if l.block.lane != t.lane || l.block.plan != p {
+	if l.lane != t.lane || l.plan != p {
 		l.move(t.lane.room(p, l.wide))
 	}
 	l.rest[l.row] = t.Target.Rest().Float()
@@ -381,7 +381,7 @@ func (t *tracked) newLedger() *ledger {
 	}
 	l := &ledger{owner: t}
 	l.block = t.lane.room(p, t.unit != 1 || !t.columns())
-	l.row = l.block.take(l)
+	l.row = l.take(l)
 	return l
 }
 

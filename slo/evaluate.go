@@ -322,7 +322,7 @@ func (t *tracked) counts(r *row, i int, cover *covering) counts {
 		return counts{}
 	}
 	if t.columns() {
-		return r.budget.block.counted(i, r.budget.row)
+		return r.budget.counted(i, r.budget.row)
 	}
 	return t.counted(r, cover.from[i], t.lane.head)
 }

@@ -22,6 +22,7 @@ parts() {
 	part alertmanager -tags=netgo -ldflags='-s -w -X github.com/prometheus/common/version.Version=0.34.1'
 	part helm -ldflags='-s -w'
 	part kubernetes -ldflags='-s -w -X k8s.io/component-base/version.gitVersion=v1.37.2'
+	part kubernetes-oldest -ldflags='-s -w -X k8s.io/component-base/version.gitVersion=v1.30.14'
 	part operators -ldflags='-s -w'
 	part prometheus -tags=remove_all_sd,netgo -ldflags='-s -w -X github.com/prometheus/common/version.Version=3.16.0'
 	part vpa -ldflags='-s -w'

@@ -87,7 +87,7 @@ func TestBuildShips(t *testing.T) {
 func TestBuildRefusesWhatItDoesNotKnow(t *testing.T) {
 	house := newHouse(t)
 	for argument, want := range map[string]string{
-		"promteheus": "unknown part promteheus; known: alertmanager helm kubernetes operators prometheus vpa",
+		"promteheus": "unknown part promteheus; known: alertmanager helm kubernetes kubernetes-oldest operators prometheus vpa",
 		"--pat":      "unknown flag --pat",
 	} {
 		if _, said, err := house.build("--path", argument); err == nil || !strings.Contains(said, want) {

@@ -68,6 +68,9 @@ func TestTaskDefinition(t *testing.T) {
 			t.Errorf("%s: its root can be written, it is privileged, or it has values in its environment", name)
 		}
 		for _, m := range c.MountPoints {
+			if aws.ToString(m.ContainerPath) != "/data" {
+				t.Errorf("%s: %s would be root's", name, aws.ToString(m.ContainerPath))
+			}
 			if !volumes[aws.ToString(m.SourceVolume)] {
 				t.Errorf("%s: mounts %s, which is no volume", name, aws.ToString(m.SourceVolume))
 			}
@@ -82,6 +85,29 @@ func TestTaskDefinition(t *testing.T) {
 		}
 	}
 	files, yoyu := task.ContainerDefinitions[0], task.ContainerDefinitions[1]
+	if aws.ToString(files.Image) != aws.ToString(yoyu.Image) {
+		t.Errorf("images %s and %s: one is enough", aws.ToString(files.Image), aws.ToString(yoyu.Image))
+	}
+	// The container that goes first is given what it writes, and the program takes its arguments.
+	var pairs []string
+	for _, s := range files.Secrets {
+		pairs = append(pairs, aws.ToString(s.Name))
+	}
+	for i, argument := range files.Command {
+		if name, path, ok := strings.Cut(argument, "="); i == 0 && argument != "files" || i > 0 && (!ok || !slices.Contains(pairs, name) || !strings.HasPrefix(path, "/data/files/")) {
+			t.Errorf("argument %s of %v, with secrets %v", argument, files.Command, pairs)
+		}
+	}
+	// Fargate gives a volume the owner that the image's VOLUME has, where it is mounted at just that path.
+	dockerfile, err := os.ReadFile("../Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"COPY --from=build --chown=65532:65532 /out/data /data", `VOLUME ["/data"]`} {
+		if !strings.Contains(string(dockerfile), "\n"+line+"\n") {
+			t.Errorf("the image lacks %s", line)
+		}
+	}
 	if len(files.Secrets) != 2 || aws.ToBool(files.Essential) || len(yoyu.Secrets) != 0 {
 		t.Errorf("secrets reach %d and %d containers", len(files.Secrets), len(yoyu.Secrets))
 	}
@@ -199,11 +225,14 @@ func TestConfiguration(t *testing.T) {
 	}
 	var task ecs.RegisterTaskDefinitionInput
 	read(t, "task-definition.json", &task)
-	script := strings.Join(task.ContainerDefinitions[0].Command, " ")
-	for _, path := range append(regexp.MustCompile(`/files/[a-z-]+`).FindAllString(string(file), -1), "/files/config.yaml") {
-		if !strings.Contains(script, ">"+path) {
+	wanted := append(regexp.MustCompile(`/data/files/[a-z-]+`).FindAllString(string(file), -1), "/data/files/config.yaml")
+	for _, path := range wanted {
+		if !slices.ContainsFunc(task.ContainerDefinitions[0].Command, func(pair string) bool { return strings.HasSuffix(pair, "="+path) }) {
 			t.Errorf("nobody writes %s", path)
 		}
+	}
+	if len(wanted) != 2 || !slices.Contains(task.ContainerDefinitions[1].Command, "--config.file=/data/files/config.yaml") {
+		t.Errorf("files %v are written, and yoyu runs %v", wanted, task.ContainerDefinitions[1].Command)
 	}
 	readme, err := os.ReadFile("README.md")
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -90,5 +91,58 @@ func TestActionIsWellFormed(t *testing.T) {
 		if step.Run != "" && step.Shell != "bash" {
 			t.Errorf("no shell for %s", step.Run)
 		}
+	}
+}
+
+// The page about the action names all of its inputs and no others, and what it says to copy is pinned
+// as the action itself is.
+func TestReadme(t *testing.T) {
+	text, err := os.ReadFile("action.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var action struct {
+		Inputs map[string]any
+	}
+	if err := yaml.Unmarshal(text, &action); err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]bool{}
+	for _, row := range regexp.MustCompile("(?m)^\\| (`.*?`) \\|").FindAllStringSubmatch(string(page), -1) {
+		for name := range strings.SplitSeq(row[1], ", ") {
+			told[strings.Trim(name, "`")] = true
+		}
+	}
+	for name := range action.Inputs {
+		if !told[name] {
+			t.Errorf("README.md does not tell of the input %s", name)
+		}
+		delete(told, name)
+	}
+	for name := range told {
+		t.Errorf("README.md tells of the input %s, which is none", name)
+	}
+	for _, used := range regexp.MustCompile(`uses: (\S+)`).FindAllStringSubmatch(string(text)+string(page), -1) {
+		if !regexp.MustCompile(`@([0-9a-f]{40}|COMMIT)$`).MatchString(used[1]) {
+			t.Errorf("not pinned: %s", used[1])
+		}
+	}
+	_, block, _ := strings.Cut(string(page), "```yaml\n")
+	block, _, _ = strings.Cut(block, "```")
+	var workflow struct {
+		On          string
+		Permissions map[string]string
+		Concurrency map[string]any
+		Jobs        map[string]any
+	}
+	if err := yaml.UnmarshalStrict([]byte(strings.Replace(block, "on:", `"on":`, 1)), &workflow); err != nil {
+		t.Fatal(err)
+	}
+	if workflow.On != "pull_request" || len(workflow.Permissions) != 2 || workflow.Permissions["contents"] != "read" || workflow.Permissions["pull-requests"] != "write" {
+		t.Errorf("the workflow to copy: %+v", workflow)
 	}
 }

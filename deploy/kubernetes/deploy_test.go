@@ -4,16 +4,20 @@ package kubernetes
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	goyaml "gopkg.in/yaml.v3"
 	appsv1 "k8s.io/api/apps/v1"
@@ -24,6 +28,7 @@ import (
 
 	"github.com/yoyu-sre/yoyu/internal/app"
 	"github.com/yoyu-sre/yoyu/internal/kubetest"
+	"github.com/yoyu-sre/yoyu/internal/realtest"
 )
 
 var update = flag.Bool("update", false, "write prometheusrule.yaml anew")
@@ -41,6 +46,8 @@ var types = map[string]func() any{
 	"networking.k8s.io/v1 NetworkPolicy":              func() any { return new(networkingv1.NetworkPolicy) },
 	"rbac.authorization.k8s.io/v1 ClusterRole":        func() any { return new(rbacv1.ClusterRole) },
 	"rbac.authorization.k8s.io/v1 ClusterRoleBinding": func() any { return new(rbacv1.ClusterRoleBinding) },
+	"rbac.authorization.k8s.io/v1 Role":               func() any { return new(rbacv1.Role) },
+	"rbac.authorization.k8s.io/v1 RoleBinding":        func() any { return new(rbacv1.RoleBinding) },
 	"v1 Namespace":      func() any { return new(corev1.Namespace) },
 	"v1 Service":        func() any { return new(corev1.Service) },
 	"v1 ServiceAccount": func() any { return new(corev1.ServiceAccount) },
@@ -290,6 +297,9 @@ func TestOverlays(t *testing.T) {
 		"overlays/external-secrets":    {"ExternalSecret", "SecretStore"},
 	}
 	for _, overlay := range overlays {
+		if overlay == "overlays/namespaced" {
+			continue // it takes from the base: TestNamespaced
+		}
 		want, known := more[overlay]
 		if !known {
 			t.Errorf("%s: this test does not know what comes on top", overlay)
@@ -340,6 +350,135 @@ func TestOverlays(t *testing.T) {
 	if !strings.HasPrefix(role, "arn:aws:iam::") {
 		t.Errorf("all at once: the ServiceAccount's role is %q", role)
 	}
+}
+
+// Where yoyu may see some namespaces only, it has the rules of the ClusterRole in each of them, and
+// nothing of the cluster or of another namespace; all else is as in the base.
+func TestNamespaced(t *testing.T) {
+	c := kubetest.Start(t)
+	c.Kubectl("apply", "-f", "namespace.yaml")
+	for _, name := range []string{"shop", "payments", "other"} {
+		c.Kubectl("create", "namespace", name)
+	}
+	c.Kubectl("apply", "--validate=strict", "--warnings-as-errors", "-k", "overlays/namespaced")
+	if out := c.Kubectl("diff", "-k", "overlays/namespaced"); out != "" {
+		t.Errorf("what was applied reads otherwise now:\n%s", out)
+	}
+	if err := create(t, c, deployed(t, c), func(*corev1.PodSpec) {}); err != nil {
+		t.Errorf("the pod: %v", err)
+	}
+
+	var whole rbacv1.ClusterRole
+	base := rendered(t, c, "base")
+	if err := yaml.Unmarshal([]byte(base["ClusterRole /yoyu"]), &whole); err != nil || len(whole.Rules) == 0 {
+		t.Fatalf("the base's role: %v, error %v", whole.Rules, err)
+	}
+	overlay := rendered(t, c, "overlays/namespaced")
+	for _, namespace := range []string{"shop", "payments"} {
+		var role rbacv1.Role
+		if err := yaml.Unmarshal([]byte(overlay["Role "+namespace+"/yoyu"]), &role); err != nil || !reflect.DeepEqual(role.Rules, whole.Rules) {
+			t.Errorf("the role in %s: error %v, rules\n%v\nwant those of base/clusterrole.yaml\n%v", namespace, err, role.Rules, whole.Rules)
+		}
+		if overlay["RoleBinding "+namespace+"/yoyu"] == "" {
+			t.Errorf("no RoleBinding in %s", namespace)
+		}
+		delete(overlay, "Role "+namespace+"/yoyu")
+		delete(overlay, "RoleBinding "+namespace+"/yoyu")
+	}
+	delete(base, "ClusterRole /yoyu")
+	delete(base, "ClusterRoleBinding /yoyu")
+	delete(base, "ConfigMap yoyu/yoyu") // its configuration names the namespaces
+	delete(overlay, "ConfigMap yoyu/yoyu")
+	if !maps.Equal(base, overlay) {
+		t.Errorf("besides roles and configuration the overlay has\n%v\nwant what the base has\n%v", overlay, base)
+	}
+
+	if got := c.Kubectl("get", "clusterroles,clusterrolebindings", "--selector=app.kubernetes.io/name=yoyu", "--output=name"); got != "" {
+		t.Errorf("of the cluster yoyu has %q", got)
+	}
+	own := c.Kubeconfig("yoyu", "yoyu")
+	may := func(where string) bool {
+		out, err := c.Try(own, "", "auth", "can-i", "list", "deployments.apps", where)
+		if err == nil != (strings.TrimSpace(out) == "yes") {
+			t.Fatalf("kubectl auth can-i %s: %q, error %v", where, out, err)
+		}
+		return err == nil
+	}
+	// Roles reach the server's own caches a moment after they are written.
+	for _, namespace := range []string{"shop", "payments"} {
+		ctx, stop := context.WithTimeout(t.Context(), 5*time.Minute) // a busy machine is no failure
+		if err := realtest.Poll(ctx, nil, func() bool { return may("--namespace=" + namespace) }); err != nil {
+			t.Errorf("yoyu may not list in %s", namespace)
+		}
+		stop()
+	}
+	for _, where := range []string{"--namespace=other", "--namespace=yoyu", "--all-namespaces"} {
+		if may(where) {
+			t.Errorf("yoyu may list with %s", where)
+		}
+	}
+
+	// One's own, as the README has it: yoyu elsewhere, with another component, and one namespace.
+	mine := t.TempDir()
+	write := func(folder, text string, parts ...any) {
+		for i, part := range parts {
+			parts[i] = relative(t, filepath.Join(mine, folder), part.(string))
+		}
+		if err := os.MkdirAll(filepath.Join(mine, folder), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(mine, folder, "kustomization.yaml"), fmt.Appendf(nil, text, parts...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("yoyu", "namespace: elsewhere\nresources: [%s]\ncomponents: [%s, %s]\n", "base", "components/namespaced", "components/irsa")
+	write("shop", "namespace: shop\nresources: [%s]\n", "components/namespaced/watched")
+	write("", `resources: [yoyu, shop]
+patches:
+  - target: {kind: RoleBinding}
+    patch: "- {op: replace, path: /subjects/0/namespace, value: elsewhere}"
+`)
+	moved := rendered(t, c, mine)
+	for _, one := range []string{"ServiceAccount elsewhere/yoyu", "StatefulSet elsewhere/yoyu", "Role shop/yoyu"} {
+		if moved[one] == "" {
+			t.Errorf("moved: no %s", one)
+		}
+	}
+	for one := range moved {
+		if strings.HasPrefix(one, "ClusterRole") {
+			t.Errorf("moved: %s", one)
+		}
+	}
+	if one := moved["RoleBinding shop/yoyu"]; !strings.Contains(one, "namespace: elsewhere\n") {
+		t.Errorf("moved: the binding is\n%s", one)
+	}
+	c.Kubectl("create", "namespace", "elsewhere")
+	c.Kubectl("apply", "--validate=strict", "--warnings-as-errors", "-k", mine)
+}
+
+// rendered are the objects of an overlay, by kind, namespace and name.
+func rendered(t *testing.T, c *kubetest.Cluster, folder string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, text := range split(t, c.Kubectl("kustomize", folder)) {
+		var head struct {
+			Kind     string
+			Metadata struct{ Namespace, Name string }
+		}
+		if err := yaml.Unmarshal(text, &head); err != nil {
+			t.Fatal(err)
+		}
+		all[head.Kind+" "+head.Metadata.Namespace+"/"+head.Metadata.Name] = string(text)
+	}
+	return all
+}
+
+// The same on the oldest API server that is supported.
+func TestOldest(t *testing.T) {
+	kubetest.Oldest(t)
+	t.Run("base", TestApply)
+	t.Run("overlays", TestOverlays)
+	t.Run("namespaced", TestNamespaced)
 }
 
 // Policies are read by AWS alone; here they are JSON, of the version that conditions need, and the

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,8 +61,8 @@ func podFaults(spec corev1.PodSpec, long bool) (faults []string) {
 		if long && (c.LivenessProbe == nil || c.ReadinessProbe == nil || c.StartupProbe == nil) {
 			fault("%s: lacks a probe", c.Name)
 		}
-		if _, tag, ok := strings.Cut(c.Image, ":"); !ok || strings.HasPrefix(tag, "latest") {
-			fault("%s: image %s is of no version", c.Name, c.Image)
+		if why := imageFault(c.Image); why != "" {
+			fault("%s: image %s: %s", c.Name, c.Image, why)
 		}
 		for _, m := range c.VolumeMounts {
 			if m.SubPath != "" {
@@ -77,8 +78,94 @@ func podFaults(spec corev1.PodSpec, long bool) (faults []string) {
 	return faults
 }
 
+// agentAnnotation is what tells the Datadog Agent to scrape yoyu: after the slash stands the container.
+const agentAnnotation = "ad.datadoghq.com/yoyu."
+
+// routesFault says that manifests open two routes to Datadog, or "": the Agent scrapes yoyu, and a
+// sink of its configuration sends the same names.
+func routesFault(t *testing.T, text string) string {
+	t.Helper()
+	agent, sink := "", ""
+	for _, document := range strings.Split("\n"+text, "\n---") {
+		var object struct {
+			Kind string
+			Data map[string]string
+			Spec struct{ Template corev1.PodTemplateSpec }
+		}
+		if err := yaml.Unmarshal([]byte(document), &object); err != nil {
+			t.Fatalf("%v\n%s", err, document)
+		}
+		for key := range object.Spec.Template.Annotations {
+			if strings.HasPrefix(key, agentAnnotation) {
+				agent = key
+			}
+		}
+		if object.Kind != "ConfigMap" {
+			continue
+		}
+		var config struct {
+			Sinks []struct{ Name, Type string }
+		}
+		if err := yaml.Unmarshal([]byte(object.Data["config.yaml"]), &config); err != nil {
+			t.Fatalf("%v\n%s", err, document)
+		}
+		for _, s := range config.Sinks {
+			if s.Type == "datadog" {
+				sink = s.Name
+			}
+		}
+	}
+	if agent != "" && sink != "" {
+		return fmt.Sprintf("two routes to Datadog: annotation %s, and sink %s", agent, sink)
+	}
+	return ""
+}
+
+// The Agent's component is refused beside a configuration with a sink; each alone is taken.
+func TestOneRouteToDatadog(t *testing.T) {
+	kubectl := kubetest.Kubectl(t)
+	kubernetes, err := filepath.Abs("../kubernetes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const sink = "{sinks: [{name: dd, type: datadog, api_key_file: /secrets/api}]}\n"
+	for _, one := range []struct{ component, config, want string }{
+		{"datadog-agent", sink, "two routes to Datadog: annotation ad.datadoghq.com/yoyu.checks, and sink dd"},
+		{"datadog-agent", "{sinks: [{name: am, type: alertmanager, url: 'http://am:9093'}]}\n", ""},
+		{"prometheus-operator", sink, ""},
+	} {
+		overlay, err := filepath.EvalSymlinks(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		up, err := filepath.Rel(overlay, kubernetes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range map[string]string{
+			"config.yaml": one.config,
+			"kustomization.yaml": "resources: [" + up + "/base]\ncomponents: [" + up + "/components/" + one.component + "]\n" +
+				"configMapGenerator: [{name: yoyu, namespace: yoyu, behavior: replace, files: [config.yaml]}]\n",
+		} {
+			if err := os.WriteFile(filepath.Join(overlay, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out, err := exec.CommandContext(t.Context(), kubectl, "kustomize", overlay).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", one.component, err, out)
+		}
+		if got := routesFault(t, string(out)); got != one.want {
+			t.Errorf("%s with %s: %q, want %q", one.component, one.config, got, one.want)
+		}
+	}
+}
+
 func manifests(t *testing.T, what, text string) {
 	t.Helper()
+	if fault := routesFault(t, text); fault != "" {
+		t.Errorf("%s: %s", what, fault)
+	}
 	pods := 0
 	for _, document := range strings.Split("\n"+text, "\n---") {
 		var object struct {
@@ -129,6 +216,7 @@ func TestRuleFinds(t *testing.T) {
 		func(s *corev1.PodSpec) { s.Containers[0].Resources.Limits = nil },
 		func(s *corev1.PodSpec) { s.Containers[0].LivenessProbe = nil },
 		func(s *corev1.PodSpec) { s.Containers[0].Image = "yoyu:latest" },
+		func(s *corev1.PodSpec) { s.Containers[0].Image = "registry:5000/yoyu" },
 		func(s *corev1.PodSpec) { s.Containers[0].VolumeMounts[0].SubPath = "config.yaml" },
 		func(s *corev1.PodSpec) { s.Containers[0].Env = []corev1.EnvVar{{Name: "DD_API_KEY", Value: "x"}} },
 	} {
@@ -165,6 +253,43 @@ func TestKustomize(t *testing.T) {
 			t.Fatalf("%s: %v", folder, err)
 		}
 		manifests(t, folder, string(out))
+	}
+}
+
+// Whatever runs yoyu takes its image by digest.
+func TestDigest(t *testing.T) {
+	hash := "sha256:" + strings.Repeat("0a", 32)
+	want := regexp.MustCompile(`image"?: "?ghcr\.io/yoyu-sre/yoyu@` + hash + `"?[\s,}]`)
+	base, err := filepath.Abs("../kubernetes/base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if base, err = filepath.Rel(overlay, base); err != nil {
+		t.Fatal(err)
+	}
+	text := "resources: [" + base + "]\nimages: [{name: ghcr.io/yoyu-sre/yoyu, digest: '" + hash + "'}]\n"
+	if err := os.WriteFile(filepath.Join(overlay, "kustomization.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for what, command := range map[string]*exec.Cmd{
+		"Kustomize": exec.CommandContext(t.Context(), kubetest.Kubectl(t), "kustomize", overlay),
+		"the chart": exec.CommandContext(t.Context(), realtest.Program(t, "helm", "helm", "YOYU_HELM"), "template", "yoyu", "../helm/yoyu", "--set=image.digest="+hash),
+	} {
+		out, err := command.Output()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if images := regexp.MustCompile(`(?m)^ +(- )?image: .*$`).FindAll(out, -1); len(images) == 0 || len(images) != len(want.FindAll(out, -1)) {
+			t.Errorf("%s: images %s", what, images)
+		}
+	}
+	t.Setenv("YOYU_IMAGE", "ghcr.io/yoyu-sre/yoyu@"+hash)
+	if out := lint(t, "compose", "../docker-compose/docker-compose.yaml"); !want.Match(bytes.ReplaceAll(out, []byte(`":"`), []byte(`": "`))) {
+		t.Errorf("compose: %s", out)
 	}
 }
 
@@ -223,8 +348,8 @@ func TestDockerfile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, image := range regexp.MustCompile(`(?m)^ARG \w+_IMAGE=(\S+)`).FindAllStringSubmatch(string(text), -1) {
-		if _, tag, ok := strings.Cut(image[1], ":"); !ok || tag == "latest" {
-			t.Errorf("image %s is of no version", image[1])
+		if why := imageFault(image[1]); why != "" {
+			t.Errorf("image %s: %s", image[1], why)
 		}
 	}
 	if found := secret.FindString(string(text)); found != "" {
@@ -232,69 +357,158 @@ func TestDockerfile(t *testing.T) {
 	}
 }
 
-func TestCompose(t *testing.T) {
-	const file = "../docker-compose/docker-compose.yaml"
-	var project struct {
-		Services map[string]struct {
-			Image, User, Restart string
-			ReadOnly             bool     `json:"read_only"`
-			CapDrop              []string `json:"cap_drop"`
-			CapAdd               []string `json:"cap_add"`
-			SecurityOpt          []string `json:"security_opt"`
-			Privileged           bool
-			NetworkMode          string `json:"network_mode"`
-			MemLimit             string `json:"mem_limit"`
-			Healthcheck          *struct{ Test []string }
-			Ports                []struct {
-				HostIP string `json:"host_ip"`
-			}
-			Volumes []struct {
-				Type, Source, Target string
-				ReadOnly             bool `json:"read_only"`
-			}
-			Environment map[string]*string
-		}
+// project is what a file of Docker Compose comes to, every default filled in.
+type project struct {
+	Services map[string]service
+}
+
+type service struct {
+	Image, User, Pid, Ipc string
+	Command               []string
+	ReadOnly              bool     `json:"read_only"`
+	CapDrop               []string `json:"cap_drop"`
+	CapAdd                []string `json:"cap_add"`
+	SecurityOpt           []string `json:"security_opt"`
+	Devices               []any
+	Privileged            bool
+	NetworkMode           string `json:"network_mode"`
+	MemLimit              string `json:"mem_limit"`
+	Healthcheck           *struct {
+		Test    []string
+		Disable bool
 	}
-	if err := json.Unmarshal(lint(t, "compose", file), &project); err != nil {
-		t.Fatal(err)
+	Ports []struct {
+		HostIP string `json:"host_ip"`
 	}
-	if len(project.Services) != 3 {
-		t.Errorf("%d services, want yoyu, Prometheus and Grafana", len(project.Services))
+	Volumes []struct {
+		Type, Source, Target string
+		ReadOnly             bool `json:"read_only"`
 	}
-	for name, s := range project.Services {
-		if user, _, _ := strings.Cut(s.User, ":"); user == "" || user == "0" || user == "root" {
-			t.Errorf("%s: runs as %q", name, s.User)
+	Environment map[string]*string
+}
+
+// composeFaults says what is wrong with what Docker Compose would run, in the order of names.
+func composeFaults(p project) (faults []string) {
+	for _, name := range slices.Sorted(maps.Keys(p.Services)) {
+		s := p.Services[name]
+		fault := func(format string, args ...any) {
+			faults = append(faults, name+": "+fmt.Sprintf(format, args...))
 		}
-		if !s.ReadOnly || s.Privileged || s.NetworkMode == "host" || !slices.Equal(s.CapDrop, []string{"ALL"}) || len(s.CapAdd) > 0 ||
-			!slices.Contains(s.SecurityOpt, "no-new-privileges:true") {
-			t.Errorf("%s: has rights that it does not need: %+v", name, s)
+		if !notRoot(s.User) {
+			fault("may run as root")
 		}
-		if s.Healthcheck == nil || s.MemLimit == "" || s.MemLimit == "0" {
-			t.Errorf("%s: lacks a health check or a limit of memory", name)
+		if !s.ReadOnly {
+			fault("its root can be written")
 		}
-		if _, tag, ok := strings.Cut(s.Image, ":"); !ok || tag == "latest" {
-			t.Errorf("%s: image %s is of no version", name, s.Image)
+		if !slices.Equal(s.CapDrop, []string{"ALL"}) || len(s.CapAdd) > 0 {
+			fault("capabilities")
+		}
+		if s.Privileged || !slices.Equal(s.SecurityOpt, []string{"no-new-privileges:true"}) {
+			fault("privileges")
+		}
+		if s.NetworkMode != "" || s.Pid != "" || s.Ipc != "" || len(s.Devices) > 0 {
+			fault("shares what is the host's")
+		}
+		if s.Healthcheck == nil || s.Healthcheck.Disable || len(s.Healthcheck.Test) < 2 || s.Healthcheck.Test[0] == "NONE" {
+			fault("does not ask itself whether it is well")
+		}
+		if s.MemLimit == "" || s.MemLimit == "0" {
+			fault("no limit of memory")
+		}
+		if why := imageFault(s.Image); why != "" {
+			fault("image %s: %s", s.Image, why)
 		}
 		for _, p := range s.Ports {
 			if p.HostIP != "127.0.0.1" {
-				t.Errorf("%s: a port is open to all, %q", name, p.HostIP)
+				fault("a port is open to all, %q", p.HostIP)
 			}
 		}
 		for _, v := range s.Volumes {
-			if v.Type != "bind" {
-				continue
-			}
-			if !v.ReadOnly {
-				t.Errorf("%s: %s can be written", name, v.Source)
-			}
-			if _, err := os.Stat(v.Source); err != nil {
-				t.Errorf("%s: %v", name, err)
+			if v.Type == "bind" && (!v.ReadOnly || strings.HasSuffix(v.Source, ".sock")) {
+				fault("%s: the host's own can be written", v.Target)
 			}
 		}
-		for key, value := range s.Environment {
-			if value != nil && regexp.MustCompile(`(?i)(key|token|password)$`).MatchString(key) {
-				t.Errorf("%s: %s: secrets come from files", name, key)
+		for _, key := range slices.Sorted(maps.Keys(s.Environment)) {
+			if value := s.Environment[key]; value != nil && (regexp.MustCompile(`(?i)(key|token|password|secret)$`).MatchString(key) || secret.MatchString(*value)) {
+				fault("%s: secrets come from files", key)
 			}
+		}
+		for _, argument := range s.Command {
+			if secret.MatchString(argument) {
+				fault("%s: a secret on the command line", argument)
+			}
+		}
+	}
+	return faults
+}
+
+func TestCompose(t *testing.T) {
+	const file = "../docker-compose/docker-compose.yaml"
+	text := lint(t, "compose", file)
+	read := func() (p project) {
+		if err := json.Unmarshal(text, &p); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	if got := slices.Sorted(maps.Keys(read().Services)); !slices.Equal(got, []string{"grafana", "prometheus", "yoyu"}) {
+		t.Fatalf("services %v", got)
+	}
+	for _, fault := range composeFaults(read()) {
+		t.Errorf("%s: %s", file, fault)
+	}
+	if test := read().Services["yoyu"].Healthcheck.Test; !slices.Equal(test, []string{"CMD", "/yoyu", "healthcheck"}) {
+		t.Errorf("yoyu asks itself by %v", test)
+	}
+	for _, s := range read().Services {
+		for _, v := range s.Volumes {
+			if _, err := os.Stat(v.Source); v.Type == "bind" && err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	// Each rule finds what it is for: every broken copy has its one fault.
+	word := "x"
+	for _, broken := range []struct {
+		want   string
+		change func(*service)
+	}{
+		{"may run as root", func(s *service) { s.User = "" }},
+		{"may run as root", func(s *service) { s.User = "0:0" }},
+		{"may run as root", func(s *service) { s.User = "nobody" }},
+		{"its root can be written", func(s *service) { s.ReadOnly = false }},
+		{"capabilities", func(s *service) { s.CapDrop = nil }},
+		{"capabilities", func(s *service) { s.CapAdd = []string{"NET_RAW"} }},
+		{"privileges", func(s *service) { s.Privileged = true }},
+		{"privileges", func(s *service) { s.SecurityOpt = nil }},
+		{"privileges", func(s *service) { s.SecurityOpt = append(s.SecurityOpt, "seccomp:unconfined") }},
+		{"shares what is the host's", func(s *service) { s.NetworkMode = "host" }},
+		{"shares what is the host's", func(s *service) { s.Pid = "host" }},
+		{"shares what is the host's", func(s *service) { s.Ipc = "host" }},
+		{"shares what is the host's", func(s *service) { s.Devices = []any{"/dev/mem"} }},
+		{"does not ask itself whether it is well", func(s *service) { s.Healthcheck = nil }},
+		{"does not ask itself whether it is well", func(s *service) { s.Healthcheck.Disable = true }},
+		{"does not ask itself whether it is well", func(s *service) { s.Healthcheck.Test = []string{"NONE"} }},
+		{"no limit of memory", func(s *service) { s.MemLimit = "" }},
+		{"image yoyu:latest: latest is no version", func(s *service) { s.Image = "yoyu:latest" }},
+		{"image yoyu: it has no version", func(s *service) { s.Image = "yoyu" }},
+		{`a port is open to all, ""`, func(s *service) { s.Ports[0].HostIP = "" }},
+		{"/etc/yoyu: the host's own can be written", func(s *service) {
+			for i, v := range s.Volumes {
+				if v.Target == "/etc/yoyu" {
+					s.Volumes[i].ReadOnly = false
+				}
+			}
+		}},
+		{"DD_API_KEY: secrets come from files", func(s *service) { s.Environment["DD_API_KEY"] = &word }},
+		{"--password=x: a secret on the command line", func(s *service) { s.Command = append(s.Command, "--password=x") }},
+	} {
+		copied := read()
+		yoyu := copied.Services["yoyu"]
+		broken.change(&yoyu)
+		copied.Services["yoyu"] = yoyu
+		if faults := composeFaults(copied); !slices.Equal(faults, []string{"yoyu: " + broken.want}) {
+			t.Errorf("%q, want %q alone", faults, broken.want)
 		}
 	}
 	prometheus, err := os.ReadFile("../docker-compose/prometheus.yml")

@@ -54,7 +54,7 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) (code in
 	commands := map[string]func(context.Context) error{}
 	for _, add := range []func(*kingpin.Application, *process) (string, func(context.Context) error){
 		addRun, addDemo, addCheck, addReport, addBacktest, addRightsizing, addReadiness, addRules, addDashboards, addProvision,
-		addState, addVersion, addHealthcheck,
+		addState, addVersion, addHealthcheck, addFiles,
 	} {
 		name, run := add(k, p)
 		commands[name] = run

@@ -30,6 +30,7 @@ func addBacktest(k *kingpin.Application, p *process) (string, func(context.Conte
 	c.Flag("objective", "With --slo: try this objective, in percent, beside its own (repeatable: every combination is tried).").StringsVar(&o.objectives)
 	c.Flag("policy", "With --slo: try this alert policy beside its own (repeatable).").StringsVar(&o.policies)
 	c.Flag("period", "With --slo: try this period beside its own (repeatable).").StringsVar(&o.periods)
+	c.Flag("summary", "Say of every SLO what it did over all of it, as beside what is tried.").BoolVar(&o.summary)
 	c.Flag("output", "How to print.").Short('o').Default("table").EnumVar(&o.output, "table", "json", "markdown", "html")
 	return "backtest", func(ctx context.Context) error { return p.backtest(ctx, o) }
 }
@@ -38,6 +39,7 @@ type backtestOptions struct {
 	file, data, start, end, output string
 	at, only                       []string
 	objectives, policies, periods  []string
+	summary                        bool
 }
 
 func (p *process) backtest(ctx context.Context, o backtestOptions) error {
@@ -76,7 +78,7 @@ func (p *process) backtest(ctx context.Context, o backtestOptions) error {
 	if err != nil {
 		return err
 	}
-	return writeBacktest(p.stdout, o.output, result, trial)
+	return writeBacktest(p.stdout, o, result, trial)
 }
 
 // recording makes a file the source of everything.

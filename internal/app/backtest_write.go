@@ -13,9 +13,14 @@ import (
 	"github.com/yoyu-sre/yoyu/slo"
 )
 
-// writeBacktest prints the reports asked for, what was tried side by side, and the alerts.
-func writeBacktest(w io.Writer, output string, result *backtest.Result, t *trial) error {
-	tried := t.sideBySide(result)
+// writeBacktest prints the reports asked for, what was tried side by side or asked for as a summary,
+// and the alerts.
+func writeBacktest(w io.Writer, o backtestOptions, result *backtest.Result, t *trial) error {
+	var tried []backtest.Summary
+	if o.summary || t.tried() {
+		tried = t.sideBySide(result)
+	}
+	output := o.output
 	if output == "json" {
 		doc := sinks.JSONDocument{Alerts: jsonAlerts(result.Alerts), Comparison: jsonSummaries(tried, t)}
 		for _, r := range result.Reports {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -44,7 +45,7 @@ func (p *process) check(ctx context.Context, files []string, live, github bool) 
 		parts, making := assemble(c, nil, partOptions{log: p.log, dry: true})
 		err := errors.Join(loading, making)
 		faults := config.FaultsOf(err)
-		for _, f := range append(faults, c.Warnings...) {
+		for _, f := range slices.Concat(faults, c.Warnings, twoRoutes(c)) {
 			say(f)
 		}
 		if len(faults) == 0 && err != nil { // a part that cannot be made, and does not know its line

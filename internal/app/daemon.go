@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -79,7 +80,7 @@ func loadConfig(p *process, file string) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, w := range c.Warnings {
+	for _, w := range slices.Concat(c.Warnings, twoRoutes(c)) {
 		p.log.Warn(w.Error())
 	}
 	p.warnEphemeral(c)
@@ -346,13 +347,13 @@ func (d *daemon) turn(ctx context.Context, engine *slo.Engine, c *config.Config,
 			seen = latest // one that is refused is refused once
 			if again, err := d.reread(now, c.Tick); err == nil {
 				halt()
-				<-ended
+				<-ended //nolint:errcheck // it was told to end
 				return d.takeOver(again, now), nil
 			}
 		case <-hangup:
 			if again, err := d.reread(now, c.Tick); err == nil {
 				halt()
-				<-ended
+				<-ended //nolint:errcheck // it was told to end
 				return d.takeOver(again, now), nil
 			}
 		case answer := <-d.reload.pending:
@@ -360,7 +361,7 @@ func (d *daemon) turn(ctx context.Context, engine *slo.Engine, c *config.Config,
 			answer <- err
 			if err == nil {
 				halt()
-				<-ended
+				<-ended //nolint:errcheck // it was told to end
 				return d.takeOver(again, now), nil
 			}
 		}

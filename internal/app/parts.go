@@ -82,7 +82,15 @@ func newScrape(from config.Source, o partOptions) (*counter, error) {
 		if err := which.Validate(); err != nil {
 			return nil, fmt.Errorf("kubernetes: %w", err)
 		}
-		if !o.dry {
+		if o.dry { // the cluster is looked for when somebody asks: check --live
+			found = func(ctx context.Context) ([]string, error) {
+				pods, err := kubernetes.NewPods(which, nil)
+				if err != nil {
+					return nil, err
+				}
+				return pods.Addresses(ctx)
+			}
+		} else {
 			var err error
 			if pods, err = kubernetes.NewPods(which, nil); err != nil {
 				return nil, fmt.Errorf("kubernetes: %w", err)

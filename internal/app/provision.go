@@ -49,17 +49,18 @@ func (p *process) provision(ctx context.Context, o provisionOptions) error {
 	if err != nil {
 		return err
 	}
-	api, sent, env, err := organisation(c, o)
+	org, err := organisationOf(c, o)
 	if err != nil {
 		return err
 	}
 	url := strings.TrimRight(o.url, "/")
-	wanted, err := p.wanted(c, o, sent, env, url)
+	wanted, err := p.wanted(c, o, org.sent, org.env, url)
 	if err != nil {
 		return err
 	}
+	api := org.api
 	line, err := provision.New(provision.Options{
-		API: api, Wanted: wanted, State: filepath.Join(o.storage, "provision-datadog.json"), Prune: o.prune, Recreate: o.recreate,
+		API: api, Wanted: wanted, State: filepath.Join(o.storage, "provision-datadog.json"), Within: org.within, Prune: o.prune, Recreate: o.recreate,
 	})
 	if err != nil {
 		return err
@@ -96,7 +97,7 @@ func (p *process) wanted(c *config.Config, o provisionOptions, sent sinkdatadog.
 		notify[whom] = strings.Fields(o.notify[whom])
 	}
 	out := provision.Monitors(provision.Watch{Severities: severities, Sent: sent.Families(), Env: env, Notify: notify, ExternalURL: url})
-	files, err := dashboards.Datadog(dashboards.Options{ExternalURL: url, Sent: sent.Families()})
+	files, err := dashboards.Datadog(dashboards.Options{ExternalURL: url, Sent: sent.Families(), Severities: severities})
 	if err != nil {
 		return nil, err
 	}
@@ -143,47 +144,87 @@ func severitiesOf(c *config.Config) []string {
 }
 
 // organisation is where the sink sends to, with keys that may be used there.
-func organisation(c *config.Config, o provisionOptions) (api *datadogapi.Client, sent sinkdatadog.Preset, env bool, err error) {
+type organisation struct {
+	api    *datadogapi.Client
+	sent   sinkdatadog.Preset
+	env    bool   // its series carry env
+	within string // the sink's name where others send to the same address: maybe to another organisation
+}
+
+func organisationOf(c *config.Config, o provisionOptions) (organisation, error) {
 	var names []string
 	var to *config.Sink
+	settings := map[string]sinkdatadog.Config{}
 	for i, s := range c.Sinks {
-		if s.Type == "datadog" {
-			names = append(names, s.Name)
-			if s.Name == o.sink || o.sink == "" {
-				to = &c.Sinks[i]
-			}
+		if s.Type != "datadog" {
+			continue
 		}
+		names = append(names, s.Name)
+		if s.Name == o.sink || o.sink == "" {
+			to = &c.Sinks[i]
+		}
+		one := sinkdatadog.DefaultConfig()
+		if err := s.Decode(&one); err != nil {
+			return organisation{}, err
+		}
+		settings[s.Name] = one
 	}
 	switch {
 	case len(names) == 0:
-		return nil, "", false, fmt.Errorf("%s: has no sink of type datadog: monitors and dashboards are about what it sends", o.file)
+		return organisation{}, fmt.Errorf("%s: has no sink of type datadog: monitors and dashboards are about what it sends", o.file)
 	case to == nil:
-		return nil, "", false, fmt.Errorf("--sink %s: there is no such sink of type datadog: there are %s", o.sink, strings.Join(names, ", "))
+		return organisation{}, fmt.Errorf("--sink %s: there is no such sink of type datadog: there are %s", o.sink, strings.Join(names, ", "))
 	case o.sink == "" && len(names) > 1:
-		return nil, "", false, fmt.Errorf("--sink is missing, and there are %s", strings.Join(names, ", "))
+		return organisation{}, fmt.Errorf("--sink is missing, and there are %s", strings.Join(names, ", "))
 	}
-	settings := sinkdatadog.DefaultConfig()
-	if err := to.Decode(&settings); err != nil {
-		return nil, "", false, err
-	}
+	it := settings[to.Name]
 	appKey := o.appKey
+	if appKey == "" {
+		var err error
+		if appKey, err = appKeyFor(c, it); err != nil {
+			return organisation{}, err
+		}
+	}
+	out := organisation{
+		api:  datadogapi.New(datadogapi.Options{Site: it.Site, URL: it.URL, APIKeyFile: it.APIKeyFile, AppKeyFile: appKey}),
+		sent: cmp.Or(it.Metrics, sinkdatadog.Standard),
+		env: os.Getenv("DD_ENV") != "" || c.ExternalLabels["env"] != "" ||
+			slices.ContainsFunc(it.Tags, func(tag string) bool { return strings.HasPrefix(strings.ToLower(tag), "env:") }),
+	}
+	for _, name := range names {
+		if other := settings[name]; name != to.Name && other.Site == it.Site && other.URL == it.URL && other.APIKeyFile != it.APIKeyFile {
+			out.within = to.Name
+		}
+	}
+	return out, nil
+}
+
+// appKeyFor is the file of the application key that the sources have for a sink's organisation. One
+// site has many organisations: the source with the sink's own API key is of the same one; where none
+// has it, the sources of the site must agree.
+func appKeyFor(c *config.Config, sink sinkdatadog.Config) (string, error) {
+	var names, files []string
 	for _, s := range c.Sources {
-		if s.Type != "datadog" || appKey != "" {
+		if s.Type != "datadog" {
 			continue
 		}
 		from := sourcedatadog.DefaultConfig()
 		if err := s.Decode(&from); err != nil {
-			return nil, "", false, err
+			return "", err
 		}
-		if from.Site == settings.Site && from.URL == settings.URL {
-			appKey = from.AppKeyFile
+		switch {
+		case from.Site != sink.Site || from.URL != sink.URL:
+		case from.APIKeyFile == sink.APIKeyFile:
+			return from.AppKeyFile, nil
+		case !slices.Contains(files, from.AppKeyFile):
+			names, files = append(names, s.Name), append(files, from.AppKeyFile)
 		}
 	}
-	if appKey == "" {
-		return nil, "", false, errors.New("--app-key-file is missing, and no source of type datadog of the same organisation has one")
+	switch len(files) {
+	case 0:
+		return "", errors.New("--app-key-file is missing, and no source of type datadog of the same organisation has one")
+	case 1:
+		return files[0], nil
 	}
-	env = os.Getenv("DD_ENV") != "" || c.ExternalLabels["env"] != "" ||
-		slices.ContainsFunc(settings.Tags, func(tag string) bool { return strings.HasPrefix(strings.ToLower(tag), "env:") })
-	return datadogapi.New(datadogapi.Options{Site: settings.Site, URL: settings.URL, APIKeyFile: settings.APIKeyFile, AppKeyFile: appKey}),
-		cmp.Or(settings.Metrics, sinkdatadog.Standard), env, nil
+	return "", fmt.Errorf("--app-key-file is missing, and which of the sources %s is of the sink's organisation nobody says: none has its api_key_file", strings.Join(names, ", "))
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -208,5 +210,93 @@ func TestProvisionCommand(t *testing.T) {
 	f.Rotate(nil, []string{"another"})
 	if _, stderr, code := provisionIt(t, file); code != exitFault || stderr != "yoyu: "+f.URL+": slos: 403 Forbidden: is a key wrong, or does the application key lack a scope?\n" {
 		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
+// One site has many organisations: each sink's is provisioned with the application key of its own
+// source, and what the state knows of one says nothing about another.
+func TestProvisionTwoOrganisations(t *testing.T) {
+	orgs := map[string]*fake.Datadog{}
+	folder := t.TempDir()
+	for _, name := range []string{"one", "two"} {
+		api, app := name+"-api-key", name+"-app-key"
+		orgs[api] = fake.New(fake.Options{Clock: time.Now, APIKeys: []string{api}, AppKeys: []string{app}})
+		for _, key := range []string{api, app} {
+			if err := os.WriteFile(filepath.Join(folder, key), []byte(key), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		org := orgs[r.Header.Get("DD-API-KEY")]
+		if org == nil {
+			t.Errorf("%s %s has the key of no organisation", r.Method, r.URL.Path)
+			http.Error(w, "no such organisation", http.StatusForbidden)
+			return
+		}
+		org.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	file := filepath.Join(folder, "config.yaml")
+	text := fmt.Sprintf(`sources:
+  - {name: one, type: datadog, url: %[1]q, api_key_file: one-api-key, app_key_file: one-app-key}
+  - {name: two, type: datadog, url: %[1]q, api_key_file: two-api-key, app_key_file: two-app-key}
+sinks:
+  - {name: to-one, type: datadog, url: %[1]q, api_key_file: one-api-key}
+  - {name: to-two, type: datadog, url: %[1]q, api_key_file: two-api-key}
+  - {name: to-three, type: datadog, url: %[1]q, api_key_file: three-api-key}
+defaults: {period: 30d, objective: 99.9, service: checkout}
+slos:
+  - {name: first, source: one, indicator: {datadog: {total: "sum:http.hits{*}", bad: "sum:http.errors{*}"}}}
+  - {name: second, source: two, indicator: {datadog: {total: "sum:http.hits{*}", bad: "sum:http.errors{*}"}}}
+`, server.URL)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, done := range []string{"6 to create, 0 to update, 0 to delete, 0 as they should be\n", "0 to create, 0 to update, 0 to delete, 6 as they should be\n"} {
+		for _, sink := range []string{"to-one", "to-two"} {
+			if stdout, stderr, code := provisionIt(t, file, "--sink="+sink, "--apply"); code != 0 || !strings.HasSuffix(stdout, done) {
+				t.Errorf("%s: exit %d, printed\n%s%s\nwant %s", sink, code, stdout, stderr, done)
+			}
+		}
+	}
+	for key, org := range orgs {
+		if len(org.Monitors()) != 4 || len(org.Dashboards()) != 2 {
+			t.Errorf("%s: %d monitors, %d dashboards", key, len(org.Monitors()), len(org.Dashboards()))
+		}
+	}
+	const want = "yoyu: --app-key-file is missing, and which of the sources one, two is of the sink's organisation nobody says: none has its api_key_file\n"
+	if _, stderr, code := provisionIt(t, file, "--sink=to-three"); code != exitFault || stderr != want {
+		t.Errorf("exit %d: %s\nwant %s", code, stderr, want)
+	}
+}
+
+// Dashboards ask for the severities that the configuration has, not for those of the built-in policy.
+func TestProvisionedSeverities(t *testing.T) {
+	f := fake.Start(t, fake.Options{Clock: time.Now})
+	file := datadogFolder(t, f, "")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = append(text, `    alert_policy: gentle
+alert_policies:
+  gentle: {severities: {Critical: {pairs: [{long: 1h, short: 5m, budget: 2%}]}, warn: {pairs: [{long: 1d, short: 2h, budget: 10%}]}}}
+`...)
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if stdout, stderr, code := provisionIt(t, file, "--apply"); code != 0 {
+		t.Fatalf("exit %d: %s%s", code, stdout, stderr)
+	}
+	got := map[string]int{}
+	for _, query := range asked(t, f) {
+		for _, m := range regexp.MustCompile(`severity:(\w+)`).FindAllStringSubmatch(query, -1) {
+			got[m[1]]++
+		}
+	}
+	// A monitor, a number and a column of the table each.
+	if len(got) != 2 || got["critical"] != 3 || got["warn"] != 3 {
+		t.Errorf("queries by severity: %v", got)
 	}
 }

@@ -30,7 +30,7 @@ func addRightsizing(k *kingpin.Application, p *process) (string, func(context.Co
 	c.Flag("service", "Only workloads of this service (repeatable).").StringsVar(&o.services)
 	c.Flag("verdict", "Only this verdict (repeatable): raise, shrink, keep, unknown.").EnumsVar(&o.verdicts, "raise", "shrink", "keep", "unknown")
 	c.Flag("gate", "Only what the error budgets say this to (repeatable): safe, blocked, ungated.").EnumsVar(&o.gates, "safe", "blocked", "ungated")
-	c.Flag("ungated", "With -o patch, kustomize and helm: also what no SLO watches.").BoolVar(&o.ungated)
+	c.Flag("ungated", "With -o patch, kustomize, helm and markdown: also the changes of what no SLO watches.").BoolVar(&o.ungated)
 	return "rightsizing", func(ctx context.Context) error { return p.rightsizing(ctx, o) }
 }
 
@@ -61,7 +61,7 @@ func (p *process) rightsizing(ctx context.Context, o rightsizingOptions) error {
 	case "helm":
 		return d.WriteHelm(p.stdout, o.ungated)
 	case "markdown":
-		return d.WriteMarkdown(p.stdout)
+		return d.WriteMarkdown(p.stdout, o.ungated)
 	}
 	return d.WriteTable(p.stdout)
 }

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -11,6 +12,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -24,7 +26,6 @@ import (
 	"time"
 
 	"github.com/yoyu-sre/yoyu/internal/config"
-	"github.com/yoyu-sre/yoyu/sinks"
 	"github.com/yoyu-sre/yoyu/sinks/sinktest"
 	"github.com/yoyu-sre/yoyu/slo"
 )
@@ -157,6 +158,16 @@ func (v *vault) guarded(check func(*http.Request) bool, answer http.HandlerFunc)
 	}
 }
 
+// wordsSaid is a log that knows whether a secret of the vault was ever written into it.
+type wordsSaid struct{ secret atomic.Bool }
+
+func (w *wordsSaid) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte("canary-")) {
+		w.secret.Store(true)
+	}
+	return len(line), nil
+}
+
 // Secrets of every part are rotated again and again while requests never stop, and each old
 // generation is revoked as soon as every part has made a request that began after the swap. Nobody
 // is refused a single time. Names of files are relative, and the process stands elsewhere.
@@ -200,13 +211,21 @@ func TestSecretsRotatedUnderLoad(t *testing.T) {
 		t.Cleanup(server.Close)
 		return server.URL
 	}
-	secure := httptest.NewUnstartedServer(v.guarded(client, empty))
 	pool := x509.NewCertPool()
 	pool.AddCert(v.ca)
 	key, cert := v.certificate("server", v.ca, v.caKey)
-	secure.TLS = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool, Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}}}
-	secure.StartTLS()
-	t.Cleanup(secure.Close)
+	serveTLS := func(answer http.HandlerFunc) string {
+		secure := httptest.NewUnstartedServer(v.guarded(client, answer))
+		secure.TLS = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool, Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}}}
+		secure.StartTLS()
+		t.Cleanup(secure.Close)
+		return secure.URL
+	}
+	// What a receiver answers to a message of remote write 1.0 that it has taken.
+	taken := func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.WriteHeader(http.StatusNoContent)
+	}
 
 	text := fmt.Sprintf(`
 tick: 1s
@@ -220,13 +239,18 @@ sources:
 sinks:
   - {name: dd, type: datadog, url: %q, api_key_file: secrets/api}
   - {name: am, type: alertmanager, url: %q, resend: 1ms, authorization: {credentials_file: secrets/token}}
+  - {name: rw-basic, type: remote_write, url: %q, basic_auth: {username_file: secrets/user, password_file: secrets/password}}
+  - {name: rw-bearer, type: remote_write, url: %q, authorization: {credentials_file: secrets/token}}
+  - {name: rw-header, type: remote_write, url: %q, http_headers: {X-Yoyu-Key: {files: [secrets/header]}}}
+  - {name: rw-mtls, type: remote_write, url: %q, tls_config: {ca_file: secrets/ca.pem, cert_file: secrets/client.pem, key_file: secrets/client.key}}
 defaults: {period: 2h}
 slos:
-`, serve(basic, empty), serve(bearer, empty), serve(header, empty), secure.URL,
+`, serve(basic, empty), serve(bearer, empty), serve(header, empty), serveTLS(empty),
 		serve(basic, says("text/plain; version=0.0.4", "requests_total 1\n"))+"/metrics",
 		serve(keys, says("application/json", `{"status":"ok","series":[]}`)),
 		serve(apiKey, says("application/json", `{"errors":[]}`)),
-		serve(bearer, says("application/json", "")))
+		serve(bearer, says("application/json", "")),
+		serve(basic, taken)+"/api/v1/write", serve(bearer, taken)+"/api/v1/write", serve(header, taken)+"/api/v1/write", serveTLS(taken)+"/api/v1/write")
 	for _, source := range []string{"basic", "bearer", "header", "mtls", "pods"} {
 		text += fmt.Sprintf("  - {name: of-%[1]s, source: %[1]s, service: shop, objective: 99, indicator: {counters: {total: requests_total, bad: 'requests_total{code=\"500\"}'}}}\n", source)
 	}
@@ -240,7 +264,8 @@ slos:
 	if err != nil {
 		t.Fatal(err)
 	}
-	parts, err := assemble(c, nil, partOptions{log: slogDiscard})
+	said := new(wordsSaid)
+	parts, err := assemble(c, nil, partOptions{log: slog.New(slog.NewTextHandler(said, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,7 +309,7 @@ slos:
 		load("sink "+sink.Name(), func(ctx context.Context, n int64) error {
 			r := *report
 			r.Time = time.Now().Truncate(time.Second).Add(time.Duration(n) * time.Millisecond)
-			return sink.(sinks.Sink).Write(ctx, &r)
+			return sink.Write(ctx, &r)
 		})
 	}
 	// after waits until every part has gone through a whole turn that began later than now.
@@ -313,8 +338,8 @@ slos:
 			}
 		}
 	}
-	if len(turns) != 8 {
-		t.Errorf("%d parts are under load, want 8", len(turns))
+	if len(turns) != 12 {
+		t.Errorf("%d parts are under load, want 12", len(turns))
 	}
 	for range rotations {
 		after()
@@ -325,6 +350,9 @@ slos:
 	after()
 	stop()
 	all.Wait()
+	if said.secret.Load() {
+		t.Error("a secret is in the log")
+	}
 	for i, seen := range v.asked {
 		for g := int64(1); g <= rotations+1; g++ {
 			if _, ok := seen.Load(g); !ok {

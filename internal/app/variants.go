@@ -96,12 +96,9 @@ func tryOthers(c *config.Config, o backtestOptions) (*trial, error) {
 	return t, nil
 }
 
-// sideBySide are the summaries of a trial: what is tried stands behind what the configuration
-// says, group by group.
+// sideBySide are the summaries of a trial: what is tried, if anything is, stands behind what the
+// configuration says, group by group.
 func (t *trial) sideBySide(result *backtest.Result) []backtest.Summary {
-	if !t.tried() {
-		return nil
-	}
 	place := map[string]int{} // of the SLO, then of the group
 	all := backtest.Compare(result)
 	for _, s := range all {

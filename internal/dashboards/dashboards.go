@@ -32,6 +32,10 @@ type Options struct {
 
 	// Sent are the families that Datadog gets; nil: those of the sink's preset standard.
 	Sent []*sinks.Family
+
+	// Severities are those of the alert policies in use, for Datadog's dashboards; nil: page and ticket,
+	// those of the built-in one.
+	Severities []string
 }
 
 // DefaultURL is where yoyu is reached on the machine that it runs on.

@@ -24,6 +24,9 @@ func Datadog(o Options) ([]File, error) {
 	if o.Sent == nil {
 		o.Sent = datadogStandard
 	}
+	if o.Severities == nil {
+		o.Severities = []string{"page", "ticket"}
+	}
 	var out []File
 	for _, d := range []struct {
 		name string
@@ -172,29 +175,29 @@ func datadogOverview(o Options) object {
 			kind: "query_value", title: "Scarcest budget, % left", families: []*sinks.Family{remaining}, precision: 1, colours: budget,
 			queries: []string{asks("min", remaining, all)}, formulas: []formula{{text: "a * 100"}},
 		},
-		{
-			kind: "query_value", title: "Nearest to a page: above 1 it fires", families: []*sinks.Family{ratio}, precision: 2,
-			colours: datadogColours(">", 1, 0.5), queries: []string{asks("max", ratio, scoped(all, "severity:page"))},
+	}
+	table := widget{
+		kind: "query_table", title: "Budgets, the scarcest first", order: "asc", families: []*sinks.Family{remaining, burn, ratio},
+		queries: []string{
+			asks("min", remaining, all, bySLO...),
+			asks("max", burn, scoped(all, "window:1h"), bySLO...),
+			asks("max", burn, scoped(all, "window:6h"), bySLO...),
+			asks("max", burn, scoped(all, "window:3d"), bySLO...),
 		},
-		{
-			kind: "query_value", title: "Nearest to a ticket: above 1 it fires", families: []*sinks.Family{ratio}, precision: 2,
-			colours: datadogColours(">", 1, 0.5), queries: []string{asks("max", ratio, scoped(all, "severity:ticket"))},
+		formulas: []formula{
+			{"a * 100", "% of the budget left", budget}, {"b", "burn 1h", pace}, {"c", "burn 6h", pace}, {"d", "burn 3d", pace},
 		},
-		{
-			kind: "query_table", title: "Budgets, the scarcest first", order: "asc", families: []*sinks.Family{remaining, burn, ratio},
-			queries: []string{
-				asks("min", remaining, all, bySLO...),
-				asks("max", burn, scoped(all, "window:1h"), bySLO...),
-				asks("max", burn, scoped(all, "window:6h"), bySLO...),
-				asks("max", burn, scoped(all, "window:3d"), bySLO...),
-				asks("max", ratio, scoped(all, "severity:page"), bySLO...),
-				asks("max", ratio, scoped(all, "severity:ticket"), bySLO...),
-			},
-			formulas: []formula{
-				{"a * 100", "% of the budget left", budget}, {"b", "burn 1h", pace}, {"c", "burn 6h", pace}, {"d", "burn 3d", pace},
-				{"e", "page fires above 1", datadogColours(">", 1, 0.5)}, {"f", "ticket fires above 1", datadogColours(">", 1, 0.5)},
-			},
-		},
+	}
+	for _, severity := range o.Severities {
+		of := scoped(all, "severity:"+strings.ToLower(severity)) // as Datadog stores a tag; it is letters only
+		widgets = append(widgets, widget{
+			kind: "query_value", title: "Nearest to a " + severity + ": above 1 it fires", families: []*sinks.Family{ratio}, precision: 2,
+			colours: datadogColours(">", 1, 0.5), queries: []string{asks("max", ratio, of)},
+		})
+		table.formulas = append(table.formulas, formula{string(rune('a' + len(table.queries))), severity + " fires above 1", datadogColours(">", 1, 0.5)})
+		table.queries = append(table.queries, asks("max", ratio, of, bySLO...))
+	}
+	widgets = append(append(widgets, table), []widget{
 		{
 			kind: "toplist", title: "Burning most: multiples of the steady pace in the last hour", order: "desc", families: []*sinks.Family{burn},
 			queries: []string{asks("max", burn, scoped(all, "window:1h"), "slo")},
@@ -219,7 +222,7 @@ func datadogOverview(o Options) object {
 			kind: "toplist", title: "Memory to give back, bytes per pod", order: "desc", families: []*sinks.Family{sinks.HeadroomMemory},
 			queries: []string{asks("max", sinks.HeadroomMemory, "$env,$service", "kube_namespace", "kube_container_name")},
 		},
-	}
+	}...)
 	note := "How much room is left in every error budget, and what burns it. A burn rate of 1 spends a budget exactly by the end of its period. " +
 		"Every number is worked out on [yoyu's own page](" + o.ExternalURL + "/)."
 	return datadogPage(o, "yoyu / Error budgets", "How much room is left in every error budget, and what burns it.", note, []string{"env", "team", "service"}, widgets)

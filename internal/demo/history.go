@@ -85,7 +85,7 @@ func (s *story) write(to io.Writer, minutes []int64) error {
 			w.histogram(c.labels(), totals[i])
 		}
 	}
-	w.WriteString("# EOF\n")
+	_, _ = w.WriteString("# EOF\n") // an error stays with the writer: Flush returns it
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("history: %w", err)
 	}
@@ -168,7 +168,7 @@ func (w *text) series(series string, totals []count, value func(count) uint64) {
 		w.line = append(w.line[:0], series...)
 		w.line = strconv.AppendUint(w.line, value(c), 10)
 		w.line = append(w.line, w.times[i]...)
-		w.Write(w.line)
+		_, _ = w.Write(w.line)
 	}
 }
 
@@ -205,6 +205,6 @@ func (w *text) histogram(labels string, totals []count) {
 		w.line = append(w.line, sumHead...)
 		w.line = strconv.AppendFloat(w.line, sum, 'f', 3, 64)
 		w.line = append(w.line, w.times[i]...)
-		w.Write(w.line)
+		_, _ = w.Write(w.line)
 	}
 }

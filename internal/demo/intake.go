@@ -136,7 +136,7 @@ func inflate(body []byte, encoding string, limit int64) ([]byte, error) {
 func refuse(w http.ResponseWriter, code int, text string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	json.NewEncoder(w).Encode(map[string]any{"status": "error", "code": code, "errors": []string{text}})
+	_ = json.NewEncoder(w).Encode(map[string]any{"status": "error", "code": code, "errors": []string{text}})
 }
 
 // show is GET /: a line for every series, with its newest point.

@@ -9,9 +9,10 @@
 // too), RBAC, resource versions, watches.
 //
 // The programs are the pinned ones of test/kubernetes and test/vpa, and CRDs those of test/operators.
-// They are found by $YOYU_KUBE_APISERVER, $YOYU_ETCD, $YOYU_KUBECTL, $YOYU_VPA_RECOMMENDER and
-// $YOYU_CONTROLLER_GEN, else in the cache of test/build.sh. Where they are missing the test is skipped with a word; where they must not be
-// missing ($CI or $YOYU_REAL is true) it fails. Under `go test -short` it is skipped always.
+// The API server of the oldest Kubernetes that is supported is that of test/kubernetes-oldest: see
+// Oldest. They are found by $YOYU_KUBE_APISERVER, $YOYU_KUBE_APISERVER_OLDEST, $YOYU_ETCD,
+// $YOYU_KUBECTL, $YOYU_VPA_RECOMMENDER and $YOYU_CONTROLLER_GEN, else in the cache of test/build.sh.
+// Where they are missing the test is skipped with a word; where they must not be missing ($CI or $YOYU_REAL is true) it fails. Under `go test -short` it is skipped always.
 //
 // What goes wrong ends the test (t.Fatal), so the methods belong on the test's own goroutine. A
 // failed test prints the last of what the API server logged.
@@ -69,6 +70,14 @@ func Kubectl(t testing.TB) string {
 	return realtest.Program(t, "kubernetes", "kubectl", "YOYU_KUBECTL")
 }
 
+// Oldest has every Start in the rest of the test, and in its subtests, run the oldest API server that
+// is supported in place of the newest. etcd and kubectl stay the newest ones. It changes the
+// environment, so the test must not be parallel.
+func Oldest(t testing.TB) {
+	t.Helper()
+	t.Setenv("YOYU_KUBE_APISERVER", realtest.Program(t, "kubernetes-oldest", "kube-apiserver", "YOYU_KUBE_APISERVER_OLDEST"))
+}
+
 // Start runs an API server and returns once it is ready: some seconds. It ends with the test.
 func Start(t testing.TB) *Cluster {
 	t.Helper()
@@ -97,6 +106,20 @@ func Start(t testing.TB) *Cluster {
 
 // URL is where the API server listens, the same after a Restart.
 func (c *Cluster) URL() string { return "https://" + c.address }
+
+// Version is what the API server says it is, such as v1.37.2.
+func (c *Cluster) Version() (version string) {
+	c.t.Helper()
+	c.Get("/version", func(r io.Reader) error {
+		var said struct {
+			Version string `json:"gitVersion"`
+		}
+		err := json.NewDecoder(r).Decode(&said)
+		version = said.Version
+		return err
+	})
+	return version
+}
 
 // Stop ends the API server as a crash does: asked politely it would wait for its watches, for up to
 // a minute. etcd goes on.

@@ -84,7 +84,7 @@ func compare(path string, ours, theirs any, out *[]string) {
 		if strings.TrimSpace(a) == "" && theirs == nil {
 			return
 		}
-		if !ok || strings.TrimSpace(a) != strings.TrimSpace(b) && !(path == "type" && alike(a) == alike(b)) {
+		if !ok || strings.TrimSpace(a) != strings.TrimSpace(b) && (path != "type" || alike(a) != alike(b)) {
 			differ()
 		}
 	default:

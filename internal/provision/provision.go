@@ -60,6 +60,7 @@ type Options struct {
 	API      *datadogapi.Client
 	Wanted   []Object
 	State    string // path of the file that remembers ids
+	Within   string // tells organisations of one address apart in that file; "": it has one
 	Prune    bool   // delete what carries the mark and is not wanted any more
 	Recreate bool   // believe an empty listing: everything was deleted on purpose
 }
@@ -72,7 +73,11 @@ type Provisioner struct {
 
 // New makes a provisioner. It reads the state and asks nothing.
 func New(o Options) (*Provisioner, error) {
-	s, err := readState(o.State, o.API.Where())
+	where := o.API.Where()
+	if o.Within != "" {
+		where += " " + o.Within
+	}
+	s, err := readState(o.State, where)
 	if err != nil {
 		return nil, err
 	}

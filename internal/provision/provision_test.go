@@ -35,8 +35,14 @@ type office struct {
 // inOffice runs a test in a bubble, where waiting takes no time.
 func inOffice(t *testing.T, test func(t *testing.T, o *office)) {
 	t.Helper()
+	inOfficeOf(t, fake.Variant{}, test)
+}
+
+// inOfficeOf is inOffice with a Datadog that behaves in one of the ways that cannot be told from outside.
+func inOfficeOf(t *testing.T, variant fake.Variant, test func(t *testing.T, o *office)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		o := &office{t: t, fake: fake.New(fake.Options{Clock: time.Now}), folder: t.TempDir(), wanted: wanted(t)}
+		o := &office{t: t, fake: fake.New(fake.Options{Clock: time.Now, Variant: variant}), folder: t.TempDir(), wanted: wanted(t)}
 		for file, key := range map[string]string{"api": fake.APIKey, "app": fake.AppKey} {
 			if err := os.WriteFile(filepath.Join(o.folder, file), []byte(key), 0o600); err != nil {
 				t.Fatal(err)
@@ -384,6 +390,27 @@ func TestPartialListing(t *testing.T) {
 		o.must(func(options *Options) { options.Recreate = true })
 		if err := o.once(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// A listing that shows fewer objects at once than it is asked for is read to its end: what stands on
+// its later pages is not made a second time, also where no state knows of it.
+func TestShortPages(t *testing.T) {
+	inOfficeOf(t, fake.Variant{Page: 1}, func(t *testing.T, o *office) {
+		o.must(nil)
+		made := o.marks()
+		if err := os.Remove(o.stateFile()); err != nil {
+			t.Fatal(err)
+		}
+		o.fake.ClearJournal()
+		o.must(nil)
+		if got := o.marks(); len(o.writes()) != 0 || !maps.Equal(got, made) {
+			t.Errorf("written %v: there are %v, want %v", o.writes(), got, made)
+		}
+		o.must(func(options *Options) { options.Wanted, options.Prune = nil, true })
+		if got := o.marks(); len(got) != 0 {
+			t.Errorf("left after --prune: %v", got)
 		}
 	})
 }

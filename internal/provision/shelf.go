@@ -99,8 +99,8 @@ func (p *Provisioner) list(ctx context.Context, kind Kind) ([]item, error) {
 	}
 	var out []item
 	seen := map[string]bool{}
-	for n := 0; ; n++ {
-		page, err := p.page(ctx, kind, n)
+	for n, shown := 0, 0; ; n++ {
+		page, err := p.page(ctx, kind, n, shown)
 		if err != nil {
 			return nil, err
 		}
@@ -116,9 +116,12 @@ func (p *Provisioner) list(ctx context.Context, kind Kind) ([]item, error) {
 			}
 			seen[id] = true
 		}
-		if len(page) < pageSize || !fresh { // a server that ignores pages says the same again
+		// The end is an empty page: a server may show fewer at once than it is asked for. One that
+		// ignores pages says the same again.
+		if !fresh {
 			break
 		}
+		shown += len(page)
 	}
 	slices.SortFunc(out, func(a, b item) int {
 		if kind == Monitor && len(a.id) != len(b.id) {
@@ -177,8 +180,8 @@ func (p *Provisioner) listCorrections(ctx context.Context) ([]item, error) {
 	}
 }
 
-// page is one page of a listing.
-func (p *Provisioner) page(ctx context.Context, kind Kind, n int) ([]map[string]any, error) {
+// page is one page of a listing: the one of that number, after so many objects were shown.
+func (p *Provisioner) page(ctx context.Context, kind Kind, n, shown int) ([]map[string]any, error) {
 	what, size := string(kind)+"s", strconv.Itoa(pageSize)
 	switch kind {
 	case Monitor:
@@ -192,7 +195,7 @@ func (p *Provisioner) page(ctx context.Context, kind Kind, n int) ([]map[string]
 		var answer struct {
 			Data []map[string]any `json:"data"`
 		}
-		err := p.call(ctx, what, http.MethodGet, kind.path(), url.Values{"tags_query": {managedTag}, "limit": {size}, "offset": {strconv.Itoa(n * pageSize)}}, nil, &answer)
+		err := p.call(ctx, what, http.MethodGet, kind.path(), url.Values{"tags_query": {managedTag}, "limit": {size}, "offset": {strconv.Itoa(shown)}}, nil, &answer)
 		if err == nil && answer.Data == nil {
 			err = datadogapi.Failed(what, "decode", "the listing has no data")
 		}
@@ -201,7 +204,7 @@ func (p *Provisioner) page(ctx context.Context, kind Kind, n int) ([]map[string]
 	var answer struct {
 		Dashboards []map[string]any `json:"dashboards"`
 	}
-	err := p.call(ctx, what, http.MethodGet, kind.path(), url.Values{"start": {strconv.Itoa(n * pageSize)}, "count": {size}}, nil, &answer)
+	err := p.call(ctx, what, http.MethodGet, kind.path(), url.Values{"start": {strconv.Itoa(shown)}, "count": {size}}, nil, &answer)
 	if err == nil && answer.Dashboards == nil {
 		err = datadogapi.Failed(what, "decode", "the listing has no dashboards")
 	}

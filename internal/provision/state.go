@@ -15,14 +15,14 @@ import (
 // for a first run. It is written after every step, whole or not at all.
 type state struct {
 	path  string
-	where string // the organisation's address
+	where string // the organisation's address, with a word where that has several
 	all   stateFile
 }
 
 // stateFile is the file: JSON, for people to read.
 type stateFile struct {
 	Version       int                         `json:"version"`
-	Organisations map[string]map[string]entry `json:"organisations"` // by address, then by "kind/key"
+	Organisations map[string]map[string]entry `json:"organisations"` // by address or "address word", then by "kind/key"
 }
 
 // entry is one object.
@@ -119,7 +119,7 @@ func (s *state) write() error {
 	if err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
-	defer os.Remove(f.Name()) //nolint:errcheck // it has another name by then
+	defer os.Remove(f.Name()) // it has another name by then
 	_, err = f.Write(append(text, '\n'))
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err == nil {

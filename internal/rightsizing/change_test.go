@@ -165,7 +165,7 @@ func TestRegressed(t *testing.T) {
 	a := cut(t)
 	a.pass(3 * time.Hour)
 	a.app().OOMKilled = a.now
-	w := a.pass(10 * time.Minute)
+	a.pass(10 * time.Minute)
 
 	records, err := a.memory.Changes()
 	if err != nil {
@@ -177,7 +177,7 @@ func TestRegressed(t *testing.T) {
 	}
 	a.j.Memory = again
 	a.now = a.now.Add(time.Minute)
-	w = a.look()
+	w := a.look()
 
 	if got, want := outcome(w), "shrink regressed app/memory=oom_killed shrink/regressed:1"; got != want {
 		t.Errorf("after a restart: %s, want %s", got, want)
@@ -207,5 +207,27 @@ func TestRegressed(t *testing.T) {
 	a.ask(1, `{"limits":{"memory":"2Gi"},"requests":{"cpu":"1","memory":"2Gi"}}`)
 	if w = a.look(); outcome(w) != "raise pending shrink/regressed:1" || w.Urgency == 3 || w.Change.Reverse != nil {
 		t.Errorf("after it was taken back: %s, u%d", outcome(w), w.Urgency)
+	}
+}
+
+// What pods have been given without the template's asking comes and goes with them: nobody has changed
+// anything.
+func TestGivenIsNoChange(t *testing.T) {
+	s := newScene()
+	s.app().CPU.Request, s.app().CPU.Defaulted = is(0.1), true
+	s.app().Raw = `{"limits":{"memory":"2Gi"},"requests":{"memory":"2Gi"}}`
+	s.judge()
+	a := &after{s, t, &Judge{Memory: s.memory, Tick: 30 * time.Second}, noon.Add(time.Minute)}
+	for _, given := range []float64{0.2, 0, 0.1} { // by a VPA that applies; scaled to nothing; by a LimitRange
+		s.app().CPU.Request, s.app().CPU.Defaulted = is(given), given > 0
+		s.app().CPU.Request.Defined = given > 0
+		if w := a.pass(10 * time.Minute); w.Change != nil || slices.Contains(w.Reasons, Reason{Code: Blocking + Soak}) {
+			t.Errorf("given %v cores: change %s, %s", given, outcome(w), told(w))
+		}
+	}
+	// A request that is left out beside a limit is the template's own word.
+	s.app().CPU.Request, s.app().CPU.Limit, s.app().CPU.Defaulted = is(1), is(1), true
+	if w := a.pass(10 * time.Minute); outcome(w) != "raise pending" {
+		t.Errorf("with a limit of a core: %s", outcome(w))
 	}
 }

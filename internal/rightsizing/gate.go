@@ -60,7 +60,7 @@ func (j *Judge) budgets(statuses []slo.Status, now time.Time) map[string][]budge
 			}
 		}
 		key := alertKey(st.Objective.Name)
-		s := j.Memory.seen(key, now, patience)
+		s := j.Memory.seen(key, now, max(patience, 3*j.Tick)) // a tick may be longer than any patience
 		if b.fast || b.slow {
 			if s.Fired.IsZero() || now.Sub(s.Fired) >= time.Minute {
 				j.Memory.dirty[key] = true
@@ -132,10 +132,7 @@ var evidence = []string{OOMKilled, LimitBound, UnderLowerBound}
 
 // gate asks the budgets whether what shrinks may, and how pressing it is that what grows does.
 func (j *Judge) gate(w *Workload, budgets map[string][]budget, changed map[string]time.Time, now time.Time) {
-	pods := w.Pods
-	if !pods.Defined {
-		pods = slo.Defined(float64(w.Replicas))
-	}
+	pods := w.Mean() // undefined is none, and none is as one
 	shrinks, lacks, doubtful := false, false, false
 	for i := range w.Containers {
 		for _, name := range both {
@@ -168,7 +165,7 @@ func (j *Judge) gate(w *Workload, budgets map[string][]budget, changed map[strin
 		case isSlow:
 			w.Urgency = 2
 		}
-	} else if isFast || isSlow {
+	} else if (isFast || isSlow) && w.sound() {
 		w.Reasons = append(w.Reasons, Reason{Code: BurnNotResource})
 	}
 	if w.regressed(now) {
@@ -196,6 +193,23 @@ func (j *Judge) gate(w *Workload, budgets map[string][]budget, changed map[strin
 	if w.Savings.Defined && w.Exposure.Float > 0 {
 		w.Trade = slo.Defined(monthly * w.Savings.Float / (w.Exposure.Float * 100))
 	}
+}
+
+// sound reports whether the workload is known to lack nothing. What nobody can judge may well lack
+// something, and so may what an autoscaler is left to see to.
+func (w *Workload) sound() bool {
+	judged := false
+	for i := range w.Containers {
+		for _, name := range both {
+			r := name.of(&w.Containers[i])
+			switch {
+			case r.Verdict == Raise, r.short, r.Verdict == Unknown && !slices.Contains(r.Reasons, Warming):
+				return false
+			}
+			judged = judged || r.Verdict != ""
+		}
+	}
+	return judged
 }
 
 // monthly is the hours of a month that clouds bill by.

@@ -2,7 +2,9 @@ package rightsizing
 
 import (
 	"math"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/yoyu-sre/yoyu/slo"
 )
@@ -84,6 +86,56 @@ func TestAllMustAgree(t *testing.T) {
 		if w := s.judge(); w.Gate != tt.want {
 			t.Errorf("%s: %s, want %s: %s", tt.about, w.Gate, tt.want, told(w))
 		}
+	}
+}
+
+// That the resources are not why a service burns is said only of a workload that is known to lack nothing.
+func TestBurnNotResource(t *testing.T) {
+	for _, tt := range []struct {
+		about string
+		scene func(s *scene)
+		want  bool
+	}{
+		{"it needs less than it asks for", func(*scene) {}, true},
+		{"yoyu has not watched for long enough to say what is too much", func(s *scene) { s.watched = 0 }, true},
+		{"the VPA leaves one resource alone, and the other lacks nothing", func(s *scene) { s.app().CPU.Uncontrolled = true }, true},
+		{"the VPA leaves the container alone", func(s *scene) { s.app().Excluded = true }, false},
+		{"killed an hour ago, and the recommender has stopped", func(s *scene) {
+			s.killed(time.Hour)
+			s.app().Checkpoint.Updated = noon.Add(-2 * time.Hour)
+		}, false},
+		{"nothing is known of its memory", func(s *scene) { s.app().Memory.Target = none }, false},
+		{"asks for nothing", func(s *scene) { s.app().CPU.Request = none }, false},
+		{"too little CPU, which an autoscaler is to see to", func(s *scene) {
+			s.checkout().Autoscaler = &Autoscaler{Name: "checkout", Min: 2, Max: 20, CPU: is(0.7)}
+			s.app().CPU.Request = is(0.1)
+		}, false},
+	} {
+		s := newScene()
+		tt.scene(s)
+		s.fires(0)
+		if w := s.judge(); slices.Contains(w.Reasons, Reason{Code: BurnNotResource}) != tt.want {
+			t.Errorf("%s: %s", tt.about, told(w))
+		}
+	}
+}
+
+// Who ticks twice an hour watches alerts all the same.
+func TestLongTick(t *testing.T) {
+	s := newScene()
+	s.judge() // fills the memory of needs
+	j := &Judge{Memory: NewMemory(), Tick: 30 * time.Minute}
+	j.Memory.subjects = s.memory.subjects
+	delete(j.Memory.subjects, alertKey("checkout-availability"))
+	for ago := quiet; ago >= 0; ago -= j.Tick {
+		if ago == j.Tick*4 || ago == j.Tick*5 {
+			continue // two ticks that never were
+		}
+		j.budgets(s.statuses, noon.Add(-ago))
+	}
+	j.Judge(s.workloads, s.statuses, noon)
+	if got := told(s.checkout()); s.checkout().Gate != Safe {
+		t.Error(got)
 	}
 }
 

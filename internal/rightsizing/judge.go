@@ -91,7 +91,8 @@ func (w *Workload) same(o *Workload) bool {
 	return w.Name == o.Name && w.Kind == o.Kind && w.Namespace == o.Namespace
 }
 
-// asks is what the template asks for, to tell when that changes.
+// asks is what the template asks for, to tell when that changes. What a LimitRange gives to pods, or a
+// VPA that applies, comes and goes with the pods: the template has not said it.
 func (w *Workload) asks() string {
 	var out []byte
 	for i := range w.Containers {
@@ -100,8 +101,15 @@ func (w *Workload) asks() string {
 			continue
 		}
 		out = append(out, c.Name...)
-		for _, v := range []slo.Value{c.CPU.Request, c.CPU.Limit, c.Memory.Request, c.Memory.Limit} {
-			out = strconv.AppendFloat(append(out, ' '), v.Float, 'g', -1, 64)
+		for _, name := range both {
+			r := name.of(c)
+			request := r.Request
+			if r.Defaulted && !r.Limit.Defined { // with a limit, a request left out is that limit
+				request = slo.Value{}
+			}
+			for _, v := range []slo.Value{request, r.Limit} {
+				out = strconv.AppendFloat(append(out, ' '), v.Float, 'g', -1, 64)
+			}
 		}
 		out = append(out, '\n')
 	}
@@ -136,7 +144,7 @@ func pulseOf(workloads []Workload, now time.Time) pulse {
 func (r *Resource) forget() {
 	r.Proposed, r.ProposedLimit, r.Step, r.Headroom = slo.Value{}, slo.Value{}, slo.Value{}, slo.Value{}
 	r.Verdict, r.Reasons, r.Evidence, r.EligibleAt = "", nil, Evidence{}, time.Time{}
-	r.NextMin, r.NextMax, r.lower = slo.Value{}, slo.Value{}, slo.Value{}
+	r.NextMin, r.NextMax, r.lower, r.short = slo.Value{}, slo.Value{}, slo.Value{}, false
 }
 
 // because adds codes.
@@ -164,7 +172,7 @@ func (j *Judge) resource(w *Workload, c *Container, name resourceName, p pulse, 
 	case r.Uncontrolled:
 		r.because(NotControlled)
 		return
-	case w.Condition != "" && w.Condition != Doubted && !(w.Condition == NoPods && w.batch()):
+	case w.Condition != "" && w.Condition != Doubted && (w.Condition != NoPods || !w.batch()):
 		r.unknown(string(w.Condition))
 		return
 	case p.down:
@@ -335,8 +343,9 @@ func (j *Judge) weigh(w *Workload, c *Container, r *Resource, f facts, now time.
 			causes = append(causes, UnderLowerBound)
 		}
 	}
+	r.short = len(causes) > 0
 	aimed := w.Autoscaler.aims(c.Name, f.name)
-	if len(causes) > 0 && !(aimed.Defined && !slices.Contains(causes, OOMKilled)) {
+	if len(causes) > 0 && (!aimed.Defined || slices.Contains(causes, OOMKilled)) {
 		up := max(raised, request)
 		if len(causes) == 1 && causes[0] == UnderLowerBound && r.MaxAllowed.Defined {
 			up = max(min(up, r.MaxAllowed.Float), request)
@@ -602,11 +611,8 @@ func (w *Workload) qos(proposed bool) string {
 // fold makes one verdict of all, and money.
 func (j *Judge) fold(w *Workload) {
 	verdicts := map[Verdict]bool{}
-	pods := w.Pods
-	if !pods.Defined {
-		pods = slo.Defined(float64(w.Replicas))
-	}
-	if j.Prices.Currency != "" {
+	pods := w.Mean()
+	if j.Prices.Currency != "" && pods.Defined {
 		w.Currency, w.Savings, w.Cost = j.Prices.Currency, slo.Defined(0), slo.Defined(0)
 	}
 	note := func(container, resource, code string) {

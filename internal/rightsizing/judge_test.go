@@ -381,6 +381,16 @@ func TestCases(t *testing.T) {
 		}, "shrink blocked | " + over + " blocked:exposure", func(t *testing.T, s *scene) {
 			near(t, "an hour's savings", s.checkout().Savings, 2.0/24*(0.62*0.05+(2048-464)/1024.0*0.005))
 		}},
+		{33, "a CronJob that has not run twice: nobody knows what it costs", func(s *scene) {
+			s.checkout().Kind, s.checkout().Replicas = "CronJob", 0
+		}, "shrink blocked | " + over + " blocked:exposure", func(t *testing.T, s *scene) {
+			if w := s.checkout(); w.Savings.Defined || w.Cost.Defined || w.Trade.Defined || w.Currency != "" {
+				t.Errorf("savings %v, cost %v, trade %v %s", w.Savings, w.Cost, w.Trade, w.Currency)
+			}
+			if want := "each of its pods could give back "; !strings.HasPrefix(s.checkout().Sentence, want) {
+				t.Errorf("%q", s.checkout().Sentence)
+			}
+		}},
 		{34, "the VPA names a workload of a kind that is not read", func(s *scene) {
 			s.checkout().Condition, s.checkout().Containers = Missing, nil
 		}, "unknown | workload_missing", nil},

@@ -51,7 +51,7 @@ const (
 	BurnRose = "burn_rose" // its service burns above its period, and more than twice as fast as before
 
 	// What a budget says besides.
-	BurnNotResource = "burn_not_resource" // the service burns, and this workload shows no lack
+	BurnNotResource = "burn_not_resource" // the service burns, and this workload is known to lack nothing
 
 	// What is good to know.
 	CappedByMax       = "capped:max"

@@ -14,12 +14,12 @@ func (j *Judge) sentence(w *Workload, now time.Time) string {
 	if w.regressed(now) {
 		return w.Change.back(now) + "."
 	}
-	switch {
-	case w.Verdict == Raise:
+	switch w.Verdict {
+	case Raise:
 		return w.raising()
-	case w.Verdict == Shrink:
+	case Shrink:
 		return w.shrinking(now)
-	case w.Verdict == Keep:
+	case Keep:
 		return w.keeping(now)
 	}
 	return w.unknowing()
@@ -175,11 +175,7 @@ func (w *Workload) refusal(now time.Time) string {
 		case BudgetLeft:
 			text = fmt.Sprintf("%s has %s %% of its budget left, less than %v %%", name, number(percent(f.about.Budget.RemainingRatio)), leastLeft*100)
 		case ExposureTooLarge:
-			pods := w.Pods.Float
-			if !w.Pods.Defined {
-				pods = float64(w.Replicas)
-			}
-			e := Exposure(f.about.Objective, pods)
+			e := Exposure(f.about.Objective, w.Mean().Float)
 			text = fmt.Sprintf("a mistake would cost %s %% of the budget of %s, and %d times that must be left", number(percent(e)), name, reserve)
 		case NoAlert:
 			if text = name + " has an alert that fires"; !f.until.IsZero() {
@@ -248,6 +244,8 @@ func (w *Workload) pods() string {
 	switch {
 	case w.Pods.Defined:
 		return number(w.Pods.Float) + " pods on the mean"
+	case w.Kind == "CronJob":
+		return "its pods"
 	case w.Replicas == 1:
 		return "1 pod"
 	}

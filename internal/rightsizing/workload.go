@@ -52,6 +52,14 @@ type Workload struct {
 	Judgement
 }
 
+// Mean is how many pods run on the mean; undefined of a CronJob that has not run twice.
+func (w *Workload) Mean() slo.Value {
+	if w.Pods.Defined || w.Kind == "CronJob" && w.Replicas == 0 {
+		return w.Pods
+	}
+	return slo.Defined(float64(w.Replicas))
+}
+
 // Condition says why a VPA's recommendation says nothing. The zero value: it may say something.
 type Condition string
 
@@ -150,6 +158,7 @@ type Resource struct {
 	NextMax       slo.Value // likewise maxAllowed
 
 	lower slo.Value // how far minAllowed could go down, if the budgets bear it
+	short bool      // something asks for more, whether or not it is to have it
 }
 
 // Evidence is what a verdict leans on.

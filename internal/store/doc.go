@@ -15,9 +15,10 @@
 //     words and nothing has changed. The next Commit works when the trouble is gone; nothing has to
 //     be restarted. An existing file on a read-only file system can be opened and loaded.
 //   - A damaged file: Open refuses it with the place and what is affected, and changes nothing. It
-//     never hands over a record that is not what was written last. One case is not refused: when
-//     only the newest meta page is damaged, as by a torn write, the file is opened at the
-//     transaction before, a warning is logged, and Store.RolledBack is set.
+//     never hands over a record that is not what was written last. Two cases are not refused: when
+//     only the newest meta page is damaged, as by a torn write, and when the power failed while the
+//     newest transaction was written. Then the file is opened at the transaction before, a warning
+//     is logged, and Store.RolledBack is set.
 //   - A second process is refused with the number of the first. A folder on NFS or SMB is refused.
 //   - A file of a newer format is refused and left untouched. Files of every format ever written
 //     keep loading; testdata holds one of each.
@@ -49,6 +50,14 @@
 //
 // A record of which 64 KiB or more are stored is a bucket named by its key, which holds the stored
 // value under the key "v": it has pages of its own, so that rewriting it moves no neighbours.
+//
+// A transaction is synced once, when all of it has been written; bbolt's own sync between its pages
+// and its meta page is left out. So a power failure may leave a meta page that leads to pages which are
+// not there. All of a file is read when it is opened, which finds that out, and the pages of the
+// transaction before are not written to until the next sync. What tells torn from damaged is a mark at
+// the end of the meta page, where bbolt writes zeros: the transaction's number and its complement, 8
+// bytes each, big endian, written after the sync. Files without marks, as they were written before,
+// are like files that were just copied.
 //
 // Beside the file stands one with the suffix ".lock": the process that has locked it and whose
 // number stands in it has the file. A file with the suffix ".new" is one that was being made when

@@ -23,6 +23,8 @@ type image struct {
 	spare error
 	// rolledBack: the damaged one was, or may have been, the newer one.
 	rolledBack bool
+	// torn: what the newer meta page leads to did not all reach the disk; the older one is taken.
+	torn bool
 }
 
 // bbolt's file format, version 2. Integers are in the byte order of the machine.
@@ -144,9 +146,9 @@ func readImage(path string, f io.ReaderAt, size int64) (*image, error) {
 	}
 	a, errA := m.slots[0].parse()
 	b, errB := m.slots[1].parse()
-	if errA == errVersion || errB == errVersion {
+	if errors.Is(errA, errVersion) || errors.Is(errB, errVersion) {
 		i := 0
-		if errB == errVersion {
+		if errors.Is(errB, errVersion) {
 			i = 1
 		}
 		return nil, &FormatError{path, "page format", int(order.Uint32(m.slots[i][pageHeader+4:])), pageVersion}
@@ -167,6 +169,58 @@ func readImage(path string, f io.ReaderAt, size int64) (*image, error) {
 		m.spare = errors.Join(m.slots[0].header(0), m.slots[1].header(1))
 	}
 	return m, nil
+}
+
+// A mark stands at the end of a meta page, where bbolt writes zeros. It says that the transaction of
+// that number is on disk whole, and is written after the sync that made it so, without one of its own:
+// a process that is killed leaves it behind, a power failure may take it away. A transaction is
+// written with one sync at its end, pages and meta page in whatever order the disk likes. So one that
+// is not whole may be torn if it has no mark, and then the one before it is whole; with a mark it was
+// whole once, and is damaged.
+//
+//	number of the transaction, its complement: 8 bytes each, big endian
+const (
+	markSize  = 16
+	markPlace = pageSize - markSize
+)
+
+func markOf(txid uint64) (b [markSize]byte) {
+	binary.BigEndian.PutUint64(b[:], txid)
+	binary.BigEndian.PutUint64(b[8:], ^txid)
+	return b
+}
+
+// mayBeTorn reports whether nothing says that the image's transaction is on disk whole. A mark that
+// is neither that of another transaction nor none at all is damaged, and counts as one.
+func (m *image) mayBeTorn() bool {
+	var mark [markSize]byte
+	if _, err := m.f.ReadAt(mark[:], int64(m.txid%2)*pageSize+markPlace); err != nil {
+		return false
+	}
+	txid := binary.BigEndian.Uint64(mark[:])
+	return mark == [markSize]byte{} || txid != m.txid && mark == markOf(txid)
+}
+
+// examine reads all of a file at the transaction it stands at: the newest one, or the one before if
+// that is whole and the newest one is torn.
+func examine(path string, f io.ReaderAt, size int64, describe func(string, []byte) string) (*walk, error) {
+	m, err := readImage(path, f, size)
+	if err != nil {
+		return nil, err
+	}
+	w, err := m.read(path, describe, nil)
+	if d := new(Damage); !errors.As(err, &d) || m.spare != nil || !m.mayBeTorn() {
+		return w, err
+	}
+	older, failed := m.slots[1-m.txid%2].parse()
+	if failed != nil || older.txid != m.txid-1 {
+		return w, err
+	}
+	before := &image{f: f, size: size, slots: m.slots, meta: older, spare: err, rolledBack: true, torn: true}
+	if whole, failed := before.read(path, describe, nil); failed == nil {
+		return whole, nil
+	}
+	return w, err
 }
 
 // Buckets and keys of the store's own. They sort before all others.
@@ -340,7 +394,7 @@ func (w *walk) page(id uint64, depth int, kinds uint16) ([]byte, error) {
 
 // unexpected: a file that ends where a page should be is damaged, not read to its end.
 func unexpected(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

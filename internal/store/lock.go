@@ -48,14 +48,14 @@ func lockFile(path string) (lock, error) {
 	}
 	// The number is for people: a disk too full to hold it is no reason to stay away.
 	if f.Truncate(0) == nil {
-		f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	return lock{f}, nil
 }
 
 func (l lock) release() {
 	if l.f != nil {
-		l.f.Truncate(0)
+		_ = l.f.Truncate(0)
 		l.f.Close()
 	}
 }

@@ -29,7 +29,7 @@ func tryLock(f *os.File, shared bool) (bool, error) {
 }
 
 // unlock gives the lock back although the open file lives on, as it does while it is mapped.
-func unlock(f *os.File) { syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
+func unlock(f *os.File) { _ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
 
 // syncDir makes the names in a folder durable.
 func syncDir(dir string) error {

@@ -18,12 +18,13 @@ import (
 	"syscall"
 
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // Store is an open state file. Its methods may be called from several goroutines.
 type Store struct {
-	// RolledBack: the file's last transaction was torn or lost its meta page, and the file was
-	// opened at the one before it. Set by Open; what the last transaction held has to be asked for
+	// RolledBack: the file's last transaction was torn, as by a power failure, or lost its meta page,
+	// and the file was opened at the one before it. Set by Open; what the last transaction held has to be asked for
 	// again, and its progress markers went with it.
 	RolledBack bool
 
@@ -39,6 +40,7 @@ type Store struct {
 	undo   bool    // the meta pages on disk may be others: a Commit failed in its last step
 	stale  bool    // bbolt has to open the file anew before it is used again
 	fault  bool    // because it panicked: the whole file is to be checked first
+	torn   bool    // the newer meta page is that of a torn transaction, not that of meta
 
 	users  sync.RWMutex // readers hold it; files are closed and opened under its write lock
 	file   *os.File     // all reading goes through it
@@ -111,7 +113,7 @@ func (s *Store) open() error {
 		return err
 	}
 	s.meta, s.slots, s.RolledBack = m.meta, m.slots, m.rolledBack
-	s.digest = m.digest
+	s.digest, s.torn = m.digest, m.torn
 	switch {
 	case m.rolledBack:
 		s.o.Logger.Warn("State file lost its last transaction: it was opened at the one before", "file", s.path, "err", m.spare)
@@ -122,10 +124,14 @@ func (s *Store) open() error {
 		s.stale = true // the first Commit tries
 		return nil
 	}
+	if err := s.untear(); err != nil {
+		return err
+	}
 	if err := s.openBolt(); err != nil {
 		return err
 	}
-	if m.spare != nil {
+	s.mark() // all of it was just read
+	if m.spare != nil && !m.torn {
 		return nil // bbolt's own check does not accept the page that the next commits repair
 	}
 	return s.second()
@@ -140,11 +146,7 @@ func (s *Store) check(f *os.File) (*walk, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("state file %s: not a regular file", s.path)
 	}
-	m, err := readImage(s.path, f, info.Size())
-	if err != nil {
-		return nil, err
-	}
-	return m.read(s.path, s.o.Describe, nil)
+	return examine(s.path, f, info.Size(), s.o.Describe)
 }
 
 // create makes an empty state file, whole or not at all.
@@ -234,7 +236,7 @@ func (s *Store) openBolt() error {
 			break
 		}
 	}
-	if errors.Is(err, bolt.ErrTimeout) {
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return &LockedError{s.path, holder(s.path)}
 	}
 	if p := new(panicked); errors.As(err, &p) {
@@ -244,6 +246,7 @@ func (s *Store) openBolt() error {
 		return plain(s.path, err)
 	}
 	db.AllocSize = growth
+	db.NoSync = true // a transaction is synced by write, once
 	s.db, s.handle = db, handle
 	// What bbolt opened must be what was checked.
 	tx, err := db.Begin(false)
@@ -307,7 +310,7 @@ func (s *Store) view(fn func(*image) error) error {
 			s.mu.Unlock()
 			return plain(s.path, err)
 		}
-		defer tx.Rollback()
+		defer func() { _ = tx.Rollback() }() // it only reads
 	} // else nobody writes before the file is opened anew, which waits for s.users
 	if s.digest.txid != s.meta.txid {
 		m.spare = errors.New("opened at the transaction before the last")
@@ -357,6 +360,7 @@ func (s *Store) Commit(records []Record) error {
 	}
 	if err == nil {
 		s.digest = next
+		s.mark()
 		return nil
 	}
 	s.stale = true // a failed transaction leaves nothing of bbolt's memory behind
@@ -387,15 +391,43 @@ func (s *Store) write(records []Record, next *digest) error {
 		return cmp.Or(cmp.Compare(a.Bucket, b.Bucket), bytes.Compare(a.Key, b.Key))
 	})
 	if s.room, err = put(tx, records, next, s.room[:0]); err != nil {
-		tx.Rollback()
+		_ = tx.Rollback() // err is why
 		return err
 	}
 	if err := tx.Commit(); err != nil {
 		return err
 	}
+	if err := s.db.Sync(); err != nil { // the only one: see mark
+		return err
+	}
 	if s.afterCommit != nil {
 		return s.afterCommit()
 	}
+	return nil
+}
+
+// mark notes in the file that its last transaction is on disk whole. Without it a damaged one would
+// be taken for a torn one; nothing else is lost where it cannot be written.
+func (s *Store) mark() {
+	b := markOf(s.meta.txid)
+	_, _ = s.file.WriteAt(b[:], int64(s.meta.txid%2)*pageSize+markPlace)
+}
+
+// untear puts a second entry to the last whole transaction in place of that to a torn one, as Backup
+// does: bbolt goes by the newer of the two, whatever it leads to.
+func (s *Store) untear() error {
+	if !s.torn {
+		return nil
+	}
+	id := int(1 - s.meta.txid%2)
+	spare := s.slots[1-id].as(id, s.meta.txid-1)
+	if _, err := s.file.WriteAt(spare[:], int64(id)*pageSize); err != nil {
+		return plain(s.path, err)
+	}
+	if err := s.file.Sync(); err != nil {
+		return plain(s.path, err)
+	}
+	s.slots[id], s.torn = spare, false
 	return nil
 }
 
@@ -578,6 +610,9 @@ func (s *Store) resume(was *os.File) error {
 		return fmt.Errorf("state file %s: replaced by another file while it was in use: put it back, or start again", s.path)
 	}
 	if err := s.undoMeta(); err != nil {
+		return err
+	}
+	if err := s.untear(); err != nil {
 		return err
 	}
 	if err := s.present(); err != nil {

@@ -59,11 +59,12 @@ func Read(path string, o Options, yield func(Record) error) (Report, error) {
 		return r, fmt.Errorf("state file %s: not a regular file", path)
 	}
 	r.Size = info.Size()
-	m, err := readImage(path, f, r.Size)
-	if err == nil {
-		r.FellBack, r.Commits = m.rolledBack, m.txid
-		var w *walk
-		w, err = m.read(path, o.Describe, yield)
+	w, err := examine(path, f, r.Size, o.Describe)
+	if w != nil {
+		r.FellBack, r.Commits = w.rolledBack, w.txid
+		if yield != nil {
+			w, err = w.image.read(path, o.Describe, yield)
+		}
 		r.Format = int(w.format)
 		for _, name := range w.names {
 			r.Buckets = append(r.Buckets, *w.seen[name])

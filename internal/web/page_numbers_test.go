@@ -675,7 +675,7 @@ func cutOut(text, known string) string {
 		if last {
 			r = s[len(s)-1]
 		}
-		return !(r >= '0' && r <= '9' || r == '.' || r >= 'a' && r <= 'z')
+		return (r < '0' || r > '9') && r != '.' && (r < 'a' || r > 'z')
 	}
 	for from := 0; ; {
 		i := strings.Index(text[from:], known)

@@ -159,7 +159,7 @@ func (b *board) workloads(keep func(services []string) bool) []workloadView {
 func (b *board) workload(w *rightsizing.Workload) workloadView {
 	v := workloadView{
 		ID: "workload-" + digest([]byte(w.Namespace+"\n"+w.Kind+"\n"+w.Name+"\n"+w.VPA)), Namespace: oneLine(w.Namespace), Kind: oneLine(w.Kind), Name: oneLine(w.Name),
-		VPA: sinks.Undefined, Replicas: newNum(slo.Defined(float64(w.Replicas)), "rightsizing_replicas", tally1),
+		VPA: sinks.Undefined, Replicas: newNum(w.Mean(), "rightsizing_replicas", tally1),
 		Services: b.servicesOf(w.Services), Sentence: upperFirst(oneLine(w.Sentence)), Gate: string(w.Gate), Eligible: w.EligibleAt, Managed: oneLine(w.Managed),
 	}
 	v.Verdict, v.Sign = verdictOf(w)

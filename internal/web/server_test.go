@@ -144,7 +144,7 @@ func TestStaticFilesAreKept(t *testing.T) {
 
 func TestPrefix(t *testing.T) {
 	for _, prefix := range []string{"/yoyu", "/yoyu/", "yoyu", "/a b/{yoyu}"} {
-		h := face(t, web.Options{Prefix: prefix, Metrics: http.RedirectHandler("/", 302)}, sinktest.Report())
+		h := face(t, web.Options{Prefix: prefix, Metrics: http.RedirectHandler("/", http.StatusFound)}, sinktest.Report())
 		under := (&url.URL{Path: "/" + strings.Trim(prefix, "/")}).EscapedPath()
 		for target, want := range map[string]int{
 			under + "/": 200, under + "/api/v1/slos": 200, under + "/explain?slo=search-latency": 200, under + "/style.css": 200,

@@ -118,7 +118,7 @@ func (p *page) put(name, help string, value float64, labels ...sinks.Label) {
 	}
 	set := make(prometheus.Labels, len(labels))
 	for _, l := range labels {
-		if _, taken := set[l.Name]; !taken && l.Value != "" && model.LabelName(l.Name).IsValidLegacy() {
+		if _, taken := set[l.Name]; !taken && l.Value != "" && model.LegacyValidation.IsValidLabelName(l.Name) {
 			set[l.Name] = strings.ToValidUTF8(l.Value, "\uFFFD")
 		}
 	}

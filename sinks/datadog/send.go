@@ -188,7 +188,7 @@ func (d *delivery) wait(ctx context.Context, f *failure) bool {
 
 // submit makes one request.
 func (s *Sink) submit(ctx context.Context, part []string) *failure {
-	answer, response, err := s.metrics.SubmitMetrics(ctx, datadogV1.MetricsPayload{Series: s.outbox.series(part)},
+	answer, response, err := s.metrics.SubmitMetrics(ctx, datadogV1.MetricsPayload{Series: s.outbox.series(part)}, //nolint:bodyclose // the client has read and closed it
 		*datadogV1.NewSubmitMetricsOptionalParameters().WithContentEncoding(datadogV1.METRICCONTENTENCODING_GZIP))
 	if response != nil {
 		s.compareClocks(response.Header.Get("Date"))

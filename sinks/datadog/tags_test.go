@@ -100,11 +100,16 @@ func TestWorkloadTags(t *testing.T) {
 		{"CronJob", nil, "kube_cronjob:w kube_namespace:n"},
 		{"Rollout", []string{"shop", "cart", "shop"}, "kube_namespace:n kube_ownerref_kind:rollout kube_ownerref_name:w service:cart service:shop"},
 	} {
-		r := &sinks.Report{Workloads: []rightsizing.Workload{{Namespace: "n", Kind: c.kind, Name: "w", VPA: "v", Services: c.services}}}
+		r := &sinks.Report{Workloads: []rightsizing.Workload{{Namespace: "n", Kind: c.kind, Name: "w", VPA: "v", Replicas: 1, Services: c.services}}}
+		points := 0
 		for p := range r.Points(sinks.Selection{Families: []*sinks.Family{sinks.Replicas}}) {
+			points++
 			if got := strings.Join(newTagger([]string{"service:other"}[:min(1, len(c.services))], "", nil).tags(p), " "); got != c.want {
 				t.Errorf("%s: got %s, want %s", c.kind, got, c.want)
 			}
+		}
+		if points != 1 {
+			t.Errorf("%s: %d points, want one", c.kind, points)
 		}
 	}
 	container := sinktest.Report()

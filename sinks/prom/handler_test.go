@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
@@ -134,6 +136,55 @@ yoyu_tick_duration_seconds_count 1
 			t.Errorf("%s: the rest does not follow the report", accept)
 		}
 	}
+}
+
+// Within a second, those who ask for everything in one form share what was gathered; a second later,
+// at the next report, in another form, for some families and before the first report it is asked anew.
+func TestRestIsGatheredOnceASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gathered := 0
+		counts := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+			gathered++
+			registry := prometheus.NewRegistry()
+			registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "yoyu_gathered_total", Help: "How often."}, func() float64 { return float64(gathered) }))
+			return registry.Gather()
+		})
+		s := New(Options{})
+		h := s.Handler(counts, HandlerOptions{})
+		said := func(path, encoding string) string {
+			body := string(ask(t, h, http.MethodGet, path, acceptText, encoding).body)
+			_, n, _ := strings.Cut(body, "\nyoyu_gathered_total ")
+			return strings.TrimSpace(n)
+		}
+		write := func() {
+			if err := s.Write(t.Context(), sinktest.Report()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, step := range []struct {
+			what     string
+			before   func()
+			path     string
+			encoding string
+			want     string
+		}{
+			{"before the first report", func() {}, "/metrics", "", "1"},
+			{"and again", func() {}, "/metrics", "", "2"},
+			{"the first report", write, "/metrics", "", "3"},
+			{"a further scraper", func() {}, "/metrics", "", "3"},
+			{"just within the second", func() { <-time.After(time.Second - 1) }, "/metrics", "", "3"},
+			{"a second later", func() { <-time.After(1) }, "/metrics", "", "4"},
+			{"compressed", func() {}, "/metrics", "gzip", "5"},
+			{"plain still", func() {}, "/metrics", "", "4"},
+			{"some families", func() {}, "/metrics?collect[]=yoyu_gathered_total", "", "6"},
+			{"the next report", write, "/metrics", "", "7"},
+		} {
+			step.before()
+			if got := said(step.path, step.encoding); got != step.want {
+				t.Errorf("step %d, %s: gathered %s times, want %s", i, step.what, got, step.want)
+			}
+		}
+	})
 }
 
 // One broken collector must not hide how the services are.

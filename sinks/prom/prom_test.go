@@ -122,6 +122,11 @@ rightsizing_request_cpu_cores{container="c",namespace="n",workload="w",workload_
 rightsizing_replicas{namespace="n",workload="w",workload_kind="Deployment"} 2
 slo_workload_info{namespace="n",service="s",workload="w",workload_kind="Deployment"} 1
 `},
+		{"a CronJob has as many pods as run on the mean, and none that are known of before it has run twice", Options{}, &sinks.Report{Workloads: []rightsizing.Workload{
+			{Namespace: "n", Kind: "CronJob", Name: "fresh"}, {Namespace: "n", Kind: "CronJob", Name: "nightly", Pods: slo.Defined(0.25)}}},
+			[]*sinks.Family{sinks.Replicas}, `
+rightsizing_replicas{namespace="n",workload="nightly",workload_kind="CronJob"} 0.25
+`},
 		{"an empty report is an empty page", Options{}, sinktest.Empty(), sinks.Families, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -415,7 +415,7 @@ func (s *Source) request(ctx context.Context, b *batch, from, to int64, past boo
 	if err := s.turn(ctx, func(now time.Time) time.Duration { return s.quota.admit(now, past) }); err != nil {
 		return err
 	}
-	answer, response, err := s.query(ctx, from/1000, to/1000, b.text())
+	answer, response, err := s.query(ctx, from/1000, to/1000, b.text()) //nolint:bodyclose // the client has read and closed it
 	if response != nil {
 		s.quota.answered(time.Now(), response.Header, response.StatusCode)
 		s.clock(response.Header)

@@ -23,6 +23,7 @@ type address struct{ namespace, kind, name string }
 type joiner struct {
 	workloads   map[address]*workload
 	pods        map[address][]*pod      // by the workload on top
+	ended       map[address][]*pod      // likewise those that run no more
 	scalers     map[address]*scaler     // by target
 	checkpoints map[address]*checkpoint // by VPA's namespace and name, and container in place of the kind
 	rolled      map[address]time.Time   // when the newest version of a template was made
@@ -70,7 +71,7 @@ func join(found objects, namespaces []string) ([]rightsizing.Workload, error) {
 
 func newJoiner(found objects) *joiner {
 	j := &joiner{
-		workloads: map[address]*workload{}, pods: map[address][]*pod{}, scalers: map[address]*scaler{},
+		workloads: map[address]*workload{}, pods: map[address][]*pod{}, ended: map[address][]*pod{}, scalers: map[address]*scaler{},
 		checkpoints: map[address]*checkpoint{}, rolled: map[address]time.Time{}, versions: map[address]int64{},
 		jobs: map[address][]*workload{}, bounds: namespaceBounds(found), usage: found.usage, scales: found.scales,
 		all: map[string][]*pod{},
@@ -93,13 +94,18 @@ func newJoiner(found objects) *joiner {
 		}
 	}
 	for _, p := range found.pods {
-		if at, owned := j.top(p.Metadata); owned && p.Phase != "Succeeded" && p.Phase != "Failed" {
+		at, owned := j.top(p.Metadata)
+		switch {
+		case !owned:
+		case p.over():
+			j.ended[at] = append(j.ended[at], p)
+		default:
 			j.pods[at] = append(j.pods[at], p)
 		}
 	}
 	if len(j.scales) > 0 {
 		for _, p := range found.pods {
-			if p.Phase != "Succeeded" && p.Phase != "Failed" {
+			if !p.over() {
 				j.all[p.Metadata.namespace()] = append(j.all[p.Metadata.namespace()], p)
 			}
 		}
@@ -215,6 +221,9 @@ func (j *joiner) workload(v *vpa, at address) (rightsizing.Workload, error) {
 		if err := p.show(&w); err != nil {
 			return w, fmt.Errorf("%s %s/%s: pod %s: %w", at.kind, at.namespace, at.name, p.Metadata.Name, err)
 		}
+	}
+	for _, p := range j.ended[at] {
+		p.mourn(&w)
 	}
 	for i := range w.Containers {
 		c, b := &w.Containers[i], j.bounds[at.namespace]
@@ -520,6 +529,22 @@ func (p *pod) show(w *rightsizing.Workload) error {
 		}
 	}
 	return nil
+}
+
+// over reports whether a pod runs no more, and asks for nothing.
+func (p *pod) over() bool { return p.Phase == "Succeeded" || p.Phase == "Failed" }
+
+// mourn adds how a pod that runs no more died. The pods of Jobs are started once: whoever passes over
+// those that failed never sees that they are killed.
+func (p *pod) mourn(w *rightsizing.Workload) {
+	for i := range p.Containers {
+		one := &p.Containers[i]
+		for k := range w.Containers {
+			if c := &w.Containers[k]; c.Name == one.Name && c.Place != rightsizing.Sidecar && one.killed.After(c.OOMKilled) {
+				c.OOMKilled = one.killed
+			}
+		}
+	}
 }
 
 // runsOn notes what a running pod asks for. Where the template asks for nothing, that is what a

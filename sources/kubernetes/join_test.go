@@ -2,6 +2,8 @@ package kubernetes
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"reflect"
 	"testing"
 	"time"
@@ -141,6 +143,69 @@ func TestBrokenCheckpoint(t *testing.T) {
 		var h histogram
 		if err := json.Unmarshal([]byte(`{"bucketWeights":`+weights+`}`), &h); err != nil || h.fault == nil || h.buckets != nil {
 			t.Errorf("%s: %v, read as %v, fault %v", weights, err, h.buckets, h.fault)
+		}
+	}
+}
+
+// A pod of a CronJob that is killed for lack of memory has failed, and runs no more: its kill counts,
+// what it asked for does not.
+func TestKilledJobs(t *testing.T) {
+	const objects = `{"kind":"List","items":[
+		{"apiVersion":"autoscaling.k8s.io/v1","kind":"VerticalPodAutoscaler","metadata":{"namespace":"shop","name":"nightly"},
+			"spec":{"targetRef":{"apiVersion":"batch/v1","kind":"CronJob","name":"nightly"}}},
+		{"apiVersion":"batch/v1","kind":"CronJob","metadata":{"namespace":"shop","name":"nightly"},
+			"spec":{"jobTemplate":{"spec":{"template":{"spec":{"containers":[{"name":"app","resources":{"requests":{"memory":"1Gi"}}},{"name":"other"}]}}}}}},
+		{"apiVersion":"batch/v1","kind":"Job","metadata":{"namespace":"shop","name":"nightly-1","ownerReferences":[{"kind":"CronJob","name":"nightly","controller":true}]}},
+		{"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"shop","name":"nightly-1-a","ownerReferences":[{"kind":"Job","name":"nightly-1","controller":true}]},
+			"spec":{"containers":[{"name":"app","resources":{"requests":{"memory":"4Gi"}}},{"name":"gone"}]},
+			"status":{"phase":"Failed","containerStatuses":[{"name":"app","state":{"terminated":{"reason":"OOMKilled","finishedAt":"2026-11-25T10:00:00Z"}}}]}},
+		{"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"shop","name":"nightly-1-b","ownerReferences":[{"kind":"Job","name":"nightly-1","controller":true}]},
+			"spec":{"containers":[{"name":"app"}]},
+			"status":{"phase":"Succeeded","containerStatuses":[{"name":"app","state":{"terminated":{"reason":"Completed","finishedAt":"2026-11-25T12:00:00Z"}},
+				"lastState":{"terminated":{"reason":"OOMKilled","finishedAt":"2026-11-25T11:00:00Z"}}}]}}
+	]}`
+	file := filepath.Join(t.TempDir(), "objects.json")
+	if err := os.WriteFile(file, []byte(objects), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(Options{Config: Config{Objects: file}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := collect(t, s)[0]
+	if len(w.Containers) != 2 {
+		t.Fatalf("containers %+v, want the two of the template", w.Containers)
+	}
+	app, other := w.Containers[0], w.Containers[1]
+	if want := time.Date(2026, time.November, 25, 11, 0, 0, 0, time.UTC); !app.OOMKilled.Equal(want) {
+		t.Errorf("killed at %v, want %v", app.OOMKilled, want)
+	}
+	if app.Memory.Running.Defined || !other.OOMKilled.IsZero() {
+		t.Errorf("a pod that has ended runs on %v; the container that lived was killed at %v", app.Memory.Running, other.OOMKilled)
+	}
+}
+
+// What somebody writes into the annotation of one pod blinds nobody to the others.
+func TestBrokenBoost(t *testing.T) {
+	for _, before := range []string{`not JSON`, `[]`, `{"requests":{"cpu":"much"}}`, `{"requests":[1]}`, `{"requests":{"cpu":"-1"}}`} {
+		text, err := json.Marshal(map[string]any{
+			"metadata": map[string]any{"name": "web-1", "annotations": map[string]string{boostAnnotation + "app": before}},
+			"spec":     map[string]any{"containers": []any{map[string]any{"name": "app", "resources": map[string]any{"requests": map[string]string{"cpu": "3"}}}}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var p pod
+		if err := json.Unmarshal(text, &p); err != nil {
+			t.Errorf("%s: %v", before, err)
+			continue
+		}
+		w := rightsizing.Workload{Containers: []rightsizing.Container{{Name: "app", CPU: rightsizing.Resource{Request: is(1)}}}}
+		if err := p.show(&w); err != nil {
+			t.Errorf("%s: %v", before, err)
+		}
+		if c := w.Containers[0]; !c.Boosted || c.CPU.Running.Defined || c.CPU.Request != is(1) {
+			t.Errorf("%s: %+v", before, c)
 		}
 	}
 }

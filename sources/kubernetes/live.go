@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -17,14 +18,16 @@ type Check struct {
 }
 
 // Live asks the cluster whether it gives what yoyu reads: every kind once, with a list of one object and a
-// watch that is closed at once. What the account may not read is a fault, one for each kind and
-// namespace. An API that not every cluster has is told without being one. An error is a cluster that
-// cannot be asked, after what was found until then. A file of objects has nothing to be asked.
+// watch that is closed at once. Where namespaces are named, each of them is asked and the cluster is not.
+// What the account may not read is a fault, one for each kind and namespace. An API that not every
+// cluster has is told without being one, and so is what pods use where the account may not read it. An
+// error is a cluster that cannot be asked, after what was found until then. A file of objects has nothing
+// to be asked.
 func (s *Source) Live(ctx context.Context) (out []Check, err error) {
 	if s.api == nil {
 		return nil, nil
 	}
-	whole := true
+	whole, allowed := true, false // all kinds can be read; the account may ask for any
 	for _, k := range kinds {
 	namespaces:
 		for _, namespace := range s.spaces() {
@@ -32,9 +35,9 @@ func (s *Source) Live(ctx context.Context) (out []Check, err error) {
 			missing, refused := (*missingError)(nil), (*forbiddenError)(nil)
 			switch {
 			case err == nil:
-				continue
+				allowed = true
 			case errors.As(err, &missing):
-				whole = false
+				whole, allowed = false, true
 				out = append(out, Check{fmt.Sprintf("%s/%s %s: the cluster has no such API: %s", k.group, k.version, k.resource, without(k)), k.needed})
 				break namespaces // other namespaces have none either
 			case errors.As(err, &refused):
@@ -46,16 +49,27 @@ func (s *Source) Live(ctx context.Context) (out []Check, err error) {
 		}
 	}
 	for _, namespace := range s.spaces() {
-		if err := s.api.try(ctx, podMetrics, namespace, false); err != nil {
-			if ctx.Err() != nil {
-				return out, ctx.Err()
-			}
-			out = append(out, Check{Text: fmt.Sprintf("use of %s: %v: without a metrics server nobody knows which pod uses more than the others", where(podMetrics, namespace), err)})
-			break
+		err := s.api.try(ctx, podMetrics, namespace, false)
+		if err == nil {
+			continue
 		}
+		if ctx.Err() != nil {
+			return out, ctx.Err()
+		}
+		if refused := (*forbiddenError)(nil); errors.As(err, &refused) {
+			out = append(out, Check{Text: fmt.Sprintf("use of %s: %v: until it may be read nobody knows which pod uses more than the others", where(podMetrics, namespace), err)})
+			continue
+		}
+		out = append(out, Check{Text: fmt.Sprintf("use of %s: %v: without a metrics server nobody knows which pod uses more than the others", where(podMetrics, namespace), err)})
+		break // it serves all namespaces or none
 	}
-	if whole {
+	switch {
+	case whole && len(s.namespaces) == 0:
 		out = append(out, Check{Text: fmt.Sprintf("all %d kinds of objects can be listed and watched", len(kinds))})
+	case whole:
+		out = append(out, Check{Text: fmt.Sprintf("all %d kinds of objects can be listed and watched in each namespace: %s", len(kinds), strings.Join(s.namespaces, ", "))})
+	case !allowed && len(s.namespaces) == 0:
+		out = append(out, Check{Text: "the account may read nothing in all namespaces: where its roles allow some of them only, name these under namespaces"})
 	}
 	return out, nil
 }

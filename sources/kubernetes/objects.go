@@ -233,7 +233,7 @@ func (o *vpa) about() *metadata        { return &o.Metadata }
 func (o *checkpoint) about() *metadata { return &o.Metadata }
 func (o *workload) about() *metadata   { return &o.Metadata }
 func (o *revision) about() *metadata   { return &o.Metadata }
-func (o *pod) about() *metadata        { return &o.Metadata }
+func (p *pod) about() *metadata        { return &p.Metadata }
 func (o *scaler) about() *metadata     { return &o.Metadata }
 
 // kept are the annotations that are read; all others are dropped as soon as they are decoded, as
@@ -362,9 +362,11 @@ func (p *pod) UnmarshalJSON(text []byte) error {
 			}
 		}
 		if before := p.Metadata.Annotations[boostAnnotation+c.Name]; before != "" {
+			// Whoever may make pods may write anything here: then nobody knows what the pod asked for
+			// before, and no other pod suffers from it.
 			one.boosted, one.has = true, resources{}
-			if err := json.Unmarshal([]byte(before), &one.has); err != nil {
-				return fmt.Errorf("container %s: annotation %s%s: %w", c.Name, boostAnnotation, c.Name, err)
+			if json.Unmarshal([]byte(before), &one.has) != nil || one.has.Requests.fault != nil {
+				one.has = resources{}
 			}
 		}
 		p.Containers = append(p.Containers, one)

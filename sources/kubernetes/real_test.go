@@ -187,24 +187,68 @@ func TestRealRole(t *testing.T) {
 	becomes(t, s, "web 2 0")
 }
 
-// One role for each namespace is enough where yoyu is told their names.
+// The roles that are shipped for some namespaces are enough where yoyu is told their names: it asks
+// for nothing of the cluster as a whole or of another namespace, and in each for all that they allow.
 func TestRealNamespaces(t *testing.T) {
-	c, _ := deployed(t, io.Discard)
+	c := kubetest.Start(t)
+	c.Kubectl("apply", "-f", base+"/../namespace.yaml")
+	for _, name := range []string{"shop", "payments", "other"} {
+		c.Kubectl("create", "namespace", name)
+	}
+	c.Kubectl("apply", "-k", base+"/../overlays/namespaced")
 	c.Apply(c.VPA())
-	c.Apply(fmt.Sprintf(shopWeb, 2, "500m"))
-	c.Kubectl("create", "namespace", "other")
-	c.Apply(strings.ReplaceAll(fmt.Sprintf(shopWeb, 5, "1"), "shop", "other"))
 	c.Kubectl("wait", "--for=condition=Established", "crd/verticalpodautoscalers.autoscaling.k8s.io")
-	c.Apply(shopVPA)
-	c.Apply(strings.ReplaceAll(shopVPA, "shop", "other"))
-	c.Kubectl("delete", "clusterrolebinding/yoyu")
-	c.Kubectl("create", "rolebinding", "yoyu", "--namespace=shop", "--clusterrole=yoyu", "--serviceaccount=yoyu:yoyu")
-	s, err := New(Options{Config: Config{Kubeconfig: c.Kubeconfig("yoyu", "yoyu"), Namespaces: []string{"shop"}}})
+	for i, namespace := range []string{"shop", "payments", "other"} {
+		c.Apply(strings.ReplaceAll(fmt.Sprintf(shopWeb, 2+i, "500m"), "shop", namespace))
+		c.Apply(strings.ReplaceAll(shopVPA, "shop", namespace))
+	}
+	s, err := New(Options{Config: Config{Kubeconfig: c.Kubeconfig("yoyu", "yoyu"), Namespaces: []string{"shop", "payments"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	running(t, s)
-	becomes(t, s, "web 2 0")
+	becomes(t, s, "web 3 0, web 2 0") // payments, shop
+
+	allowed := granted(t)
+	want := map[string]bool{}
+	for one := range allowed {
+		for _, namespace := range s.namespaces {
+			want[one+" in "+namespace] = true
+		}
+	}
+	answered := func() map[string]bool {
+		all := map[string]bool{}
+		for _, one := range c.Asked("yoyu", "yoyu") {
+			if one.Allowed {
+				all[one.String()] = true
+			}
+		}
+		return all
+	}
+	podsUsed := "list " + podMetrics.full() + " in payments"
+	awaits(t, "all that the roles allow", func() bool {
+		got := answered()
+		for one := range want {
+			// This server has no metrics: once it has said so, the other namespaces are not asked for.
+			if one != podsUsed && !got[one] {
+				return false
+			}
+		}
+		return true
+	})
+	for _, one := range c.Asked("yoyu", "yoyu") {
+		if !want[one.String()] {
+			t.Errorf("%v is not what the roles are about", one)
+		}
+	}
+}
+
+// The same on the oldest API server that is supported.
+func TestRealOldest(t *testing.T) {
+	kubetest.Oldest(t)
+	t.Run("server", TestRealServer)
+	t.Run("role", TestRealRole)
+	t.Run("namespaces", TestRealNamespaces)
 }
 
 // What is asked and what is allowed are written in two places; this holds them together where
@@ -355,4 +399,115 @@ func expires(t *testing.T, c *kubetest.Cluster, version string) {
 	if event.Type != "ERROR" || event.Object.Code != 410 || event.Object.Reason != "Expired" {
 		t.Fatalf("a watch from version %s begins with %+v, want an error in the stream: 410 Expired", version, event)
 	}
+}
+
+// rollouts is a kind of somebody else's that can be scaled, as a cluster may have any.
+const rollouts = `apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: rollouts.argoproj.io}
+spec:
+  group: argoproj.io
+  scope: Namespaced
+  names: {kind: Rollout, plural: rollouts}
+  versions:
+    - name: v1alpha1
+      served: true
+      storage: true
+      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+      subresources:
+        status: {}
+        scale: {specReplicasPath: .spec.replicas, statusReplicasPath: .status.replicas, labelSelectorPath: .status.selector}
+`
+
+// A kind that is not read is known by its scale, once the role allows that: the server finds the kind's
+// name in addresses, how many pods it wants, and which they are though nobody owns them.
+func TestRealScale(t *testing.T) {
+	var log safeBuffer
+	c, s := deployed(t, &log)
+	c.Apply(c.VPA())
+	c.Apply(rollouts)
+	c.Kubectl("wait", "--for=condition=Established", "crd/verticalpodautoscalers.autoscaling.k8s.io", "crd/rollouts.argoproj.io")
+	c.Apply("apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {namespace: shop, name: web}\nspec: {replicas: 3}\n")
+	c.Status("shop", "rollouts.argoproj.io/web", `{"replicas":1,"selector":"app=web"}`)
+	for _, app := range []string{"web", "other"} {
+		c.Apply(fmt.Sprintf(`apiVersion: v1
+kind: Pod
+metadata: {namespace: shop, name: %[1]s-1, labels: {app: %[1]s}}
+spec:
+  containers: [{name: app, image: "registry.example/web:1", resources: {requests: {cpu: 700m}}}]
+`, app))
+	}
+	c.Apply(strings.NewReplacer("apps/v1", "argoproj.io/v1alpha1", "Deployment", "Rollout").Replace(shopVPA))
+	c.Status("shop", "vpa/web", recommends("600m"))
+
+	becomes(t, s, "web 0 –")
+	if want := "verb get on rollouts/scale in API group argoproj.io"; !strings.Contains(log.String(), want) {
+		t.Errorf("the log does not say %q:\n%s", want, log.String())
+	}
+
+	c.Kubectl("create", "clusterrole", "yoyu-scale", "--verb=get", "--resource=rollouts.argoproj.io/scale")
+	c.Kubectl("create", "clusterrolebinding", "yoyu-scale", "--clusterrole=yoyu-scale", "--serviceaccount=yoyu:yoyu")
+	own := c.Kubeconfig("yoyu", "yoyu")
+	awaits(t, "the role", func() bool {
+		_, err := c.Try(own, "", "get", "rollouts.argoproj.io/web", "--namespace=shop", "--subresource=scale")
+		return err == nil
+	})
+	s, err := New(Options{Name: "cluster", Config: Config{Kubeconfig: own}}) // the one before remembers for a minute that it was refused
+	if err != nil {
+		t.Fatal(err)
+	}
+	becomes(t, s, "web 3 0.6")
+	w := collect(t, s)[0]
+	if w.Condition != "" || len(w.Containers) != 1 || w.Containers[0].Place != rightsizing.Injected || w.Containers[0].CPU.Request != is(0.7) {
+		t.Errorf("%+v; want the container of the pod that the scale chooses", w)
+	}
+}
+
+// The pods that a selector chooses are targets for as long as they run; while the server is away, those
+// that it named last stand.
+func TestRealPods(t *testing.T) {
+	c, _ := deployed(t, io.Discard)
+	start := func(name, app, address string) {
+		t.Helper()
+		c.Apply(fmt.Sprintf(`apiVersion: v1
+kind: Pod
+metadata: {namespace: shop, name: %s, labels: {app: %s}}
+spec:
+  containers: [{name: app, image: "registry.example/web:1", ports: [{name: web, containerPort: 8080}, {name: metrics, containerPort: 9090}]}]
+`, name, app))
+		if address != "" {
+			c.Status("shop", "pod/"+name, fmt.Sprintf(`{"phase":"Running","podIP":%q,"podIPs":[{"ip":%[1]q}]}`, address))
+		}
+	}
+	p, err := NewPods(PodsConfig{Kubeconfig: c.Kubeconfig("yoyu", "yoyu"), Namespaces: []string{"shop"}, Selector: "app=checkout", Port: "metrics"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	followed := p.Follow(ctx)
+	defer func() { stop(); followed() }()
+	targets := func(want ...string) {
+		t.Helper()
+		awaits(t, fmt.Sprint(want), func() bool {
+			got, err := p.Addresses(t.Context())
+			return err == nil && slices.Equal(got, want)
+		})
+	}
+	start("checkout-1", "checkout", "10.1.0.1")
+	start("checkout-2", "checkout", "10.1.0.2")
+	start("checkout-3", "checkout", "") // pending
+	start("other-1", "other", "10.1.0.4")
+	targets("10.1.0.1:9090", "10.1.0.2:9090")
+	c.Kubectl("delete", "pod/checkout-1", "--namespace=shop", "--force", "--grace-period=0")
+	targets("10.1.0.2:9090")
+	c.Status("shop", "pod/checkout-3", `{"phase":"Running","podIP":"10.1.0.3","podIPs":[{"ip":"10.1.0.3"}]}`)
+	targets("10.1.0.2:9090", "10.1.0.3:9090")
+	c.Stop()
+	awaits(t, "the watch to fail", func() bool {
+		m := (*p.mirrors.Load())[0]
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.trouble != nil
+	})
+	targets("10.1.0.2:9090", "10.1.0.3:9090")
 }

@@ -143,7 +143,7 @@ func (m *mirror) ListWithContext(ctx context.Context, _ metav1.ListOptions) (run
 
 // WatchWithContext opens the stream of changes for the reflector.
 func (m *mirror) WatchWithContext(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-	resp, err := m.api.watch(ctx, m.kind, m.namespace, o)
+	resp, err := m.api.watch(ctx, m.kind, m.namespace, o) //nolint:bodyclose // the stream closes it
 	if ctx.Err() == nil {
 		m.went(err)
 	}

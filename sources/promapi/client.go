@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -84,7 +85,37 @@ func refused(err error) bool {
 
 // instant asks an instant query about a moment, for a span that ends at to.
 func (c *client) instant(ctx context.Context, to time.Time, expr string, at int64) (*answer, error) {
-	return c.ask(ctx, to, "query", "/api/v1/query", url.Values{"query": {expr}, "time": {seconds(at)}})
+	return c.kept(c.lent(ctx, to, expr, at))
+}
+
+// lent asks like instant. The answer's list of series, not what they hold, is lent until done is told.
+func (c *client) lent(ctx context.Context, to time.Time, expr string, at int64) (*answer, error) {
+	return c.askLent(ctx, to, "query", "/api/v1/query", url.Values{"query": {expr}, "time": {seconds(at)}})
+}
+
+// done takes back an answer that was lent, for the next one to be read into.
+func (c *client) done(a *answer) {
+	m := a.memo
+	a.memo, a.series = nil, nil
+	m.forget()
+	c.memos.give(m)
+}
+
+// kept makes an answer that was lent the caller's own.
+func (c *client) kept(a *answer, err error) (*answer, error) {
+	if err != nil {
+		return nil, err
+	}
+	m := a.memo
+	a.memo = nil
+	if len(a.series) <= cap(m.list)/4 { // a long list stays for the next long answer
+		a.series = slices.Clone(a.series)
+		m.forget()
+	} else {
+		m.list = nil
+	}
+	c.memos.give(m)
+	return a, nil
 }
 
 // steps asks a range query: the expression at start, start+step … end.
@@ -107,11 +138,16 @@ func (c *client) labelValues(ctx context.Context, to time.Time, label string, ma
 
 // ask posts a query and checks that the answer is of a kind that holds series.
 func (c *client) ask(ctx context.Context, to time.Time, what, path string, form url.Values) (*answer, error) {
-	a, err := c.fetch(ctx, to, what, http.MethodPost, path, form)
+	return c.kept(c.askLent(ctx, to, what, path, form))
+}
+
+func (c *client) askLent(ctx context.Context, to time.Time, what, path string, form url.Values) (*answer, error) {
+	a, err := c.fetchLent(ctx, to, what, http.MethodPost, path, form)
 	if err != nil {
 		return nil, err
 	}
 	if a.kind != "matrix" && a.kind != "vector" {
+		c.done(a)
 		return nil, &Error{What: what, Text: fmt.Sprintf("the answer is a %q, not a matrix or vector", clip(a.kind, 40)), reason: "decode"}
 	}
 	return a, nil
@@ -119,6 +155,10 @@ func (c *client) ask(ctx context.Context, to time.Time, what, path string, form 
 
 // fetch sends one request and reads its answer whole.
 func (c *client) fetch(ctx context.Context, to time.Time, what, method, path string, form url.Values) (*answer, error) {
+	return c.kept(c.fetchLent(ctx, to, what, method, path, form))
+}
+
+func (c *client) fetchLent(ctx context.Context, to time.Time, what, method, path string, form url.Values) (got *answer, err error) {
 	release, err := c.gate.acquire(ctx, to)
 	if err != nil {
 		return nil, &Error{What: what, Text: "no turn came before the end of the time allowed", reason: "timeout", err: err}
@@ -156,7 +196,14 @@ func (c *client) fetch(ctx context.Context, to time.Time, what, method, path str
 	rest := &bounded{r: reply.Body, left: c.body}
 	memo := c.memos.borrow()
 	a, err := memo.decode(rest)
-	c.memos.give(memo)
+	defer func() {
+		if got != nil {
+			got.memo = memo
+			return
+		}
+		memo.forget()
+		c.memos.give(memo)
+	}()
 	switch {
 	case rest.over:
 		return nil, &Error{What: what, Text: fmt.Sprintf("the answer is longer than %d MiB", c.body>>20), reason: "limit", load: true}

@@ -26,6 +26,7 @@ type answer struct {
 	warning   string // the first warning; "" when there was none
 	partial   bool   // VictoriaMetrics' isPartial
 	values    []string
+	memo      *memo // that the list of series is lent by; nil when it is the answer's own
 }
 
 // series is one series of an answer, its samples ascending in time.
@@ -48,13 +49,15 @@ type histogram struct {
 // out of order or anything after the reply are errors, never a shorter answer.
 func decode(r io.Reader) (*answer, error) { return new(memo).decode(r) }
 
-// decode reads one reply like the function of that name, with what earlier ones have taught.
+// decode reads one reply like the function of that name, with what earlier ones have taught. The list
+// of series is the memo's and good until it decodes again; what they hold is good for ever.
 func (m *memo) decode(r io.Reader) (*answer, error) {
 	if m.buf == nil {
 		m.buf = make([]byte, 64<<10)
 	}
 	s := &scanner{r: r, buf: m.buf, word: m.word, memo: m}
-	a := &answer{}
+	m.forget()
+	a := &answer{series: m.list[:0]}
 	defer func() { m.word = s.word; m.end(a) }()
 	if c := s.token(); c != '{' {
 		if s.err != nil {
@@ -200,13 +203,12 @@ func (s *scanner) add(one *series, t int64, v float64) {
 
 // room is memory for n samples of one series. It lies beside that of others and does not reach into it.
 func (s *scanner) room(n int) []increments.Point {
-	if len(s.points) < n {
-		s.points = make([]increments.Point, max(n, min(2*s.given, 4096), 16))
+	if len(s.points)-s.used < n {
+		s.points, s.used = make([]increments.Point, max(n, min(2*s.given, 4096), 16)), 0
 	}
 	s.given += n
-	one := s.points[:0:n]
-	s.points = s.points[n:]
-	return one
+	s.used += n
+	return s.points[s.used-n : s.used-n : s.used]
 }
 
 // histogram reads [time, {"count": "…", "sum": "…", "buckets": [[rule, "lower", "upper", "count"], …]}].
@@ -263,11 +265,17 @@ type scanner struct {
 		t     int64
 	}
 	fills  int                // of buf so far
+	ended  bool               // reading ahead came to the end
+	late   error              // of reading ahead; it comes when the bytes before it have been used up
 	points []increments.Point // memory for samples
+	used   int                // of points
 	given  int                // samples that memory was given for
 }
 
-const maxDepth = 64 // nesting that skip follows
+const (
+	maxDepth = 64      // nesting that skip follows
+	oneGo    = 2 << 10 // bytes that hold most series, so that they can be read at one go
+)
 
 func (s *scanner) fail(text string) {
 	if s.err == nil {
@@ -277,7 +285,10 @@ func (s *scanner) fail(text string) {
 
 // fill reads more; false at the end of the input or after an error.
 func (s *scanner) fill() bool {
-	if s.err != nil {
+	if s.err == nil {
+		s.err = s.late
+	}
+	if s.err != nil || s.ended {
 		return false
 	}
 	for range 100 {
@@ -297,6 +308,22 @@ func (s *scanner) fill() bool {
 	}
 	s.err = io.ErrNoProgress
 	return false
+}
+
+// ahead reads on while there still is something to take.
+func (s *scanner) ahead() {
+	if s.err != nil || s.late != nil || s.ended {
+		return
+	}
+	rest := copy(s.buf, s.buf[s.pos:s.end])
+	n, err := s.r.Read(s.buf[rest:])
+	s.pos, s.end = 0, rest+n
+	s.fills++
+	if err == io.EOF {
+		s.ended = true
+		return
+	}
+	s.late = err
 }
 
 // tokenOrEnd is the next byte that is no white space, not taken; 0 at the end.

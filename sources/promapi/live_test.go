@@ -266,7 +266,7 @@ func TestRedirects(t *testing.T) {
 }
 
 func TestRedirectsNotFollowedAtAll(t *testing.T) {
-	d := httptest.NewServer(http.RedirectHandler("/moved", 307))
+	d := httptest.NewServer(http.RedirectHandler("/moved", http.StatusTemporaryRedirect))
 	defer d.Close()
 	s := newSource(t, d.URL, func(o *Options) { o.Config.HTTP.FollowRedirects = false }, hits)
 	got := collect(t, s, dawn, dawn.Add(tick))[0]

@@ -153,7 +153,7 @@ func readChunks(r io.Reader, start, end int64, limit int) ([]series, error) {
 	samples := 0
 	for {
 		size, err := binary.ReadUvarint(in)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return joined(all), nil
 		}
 		if err != nil {

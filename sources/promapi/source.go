@@ -410,7 +410,11 @@ func (s *Source) collectPiece(ctx context.Context, b *bundle, works []*work, you
 			if err != nil {
 				fail(err, r.asking())
 			}
-			all = append(all, more...)
+			if all == nil {
+				all = more
+			} else {
+				all = append(all, more...)
+			}
 		}
 		all = joined(all)
 		again = false
@@ -492,14 +496,15 @@ func (s *Source) samples(ctx context.Context, youngest time.Time, r *request, st
 		s.learnRate(r, n, end-start)
 		return all, nil
 	}
-	a, err := s.client.instant(ctx, youngest, fmt.Sprintf("%s[%dms]", r.sel, end-start), end)
+	a, err := s.client.lent(ctx, youngest, fmt.Sprintf("%s[%dms]", r.sel, end-start), end)
 	switch {
 	case err == nil:
+		defer s.client.done(a)
 		if strange != nil && (!errors.Is(strange, errEmpty) || a.samples > 0) {
 			s.distrust(r, strange)
 		}
 		s.learnRate(r, a.samples, end-start)
-		return after(a.series, start), nil
+		return slices.Clone(after(a.series, start)), nil
 	case ctx.Err() != nil:
 		return nil, err
 	case loaded(err) && end-start > s.tick:

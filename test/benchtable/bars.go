@@ -74,6 +74,8 @@ var also = []bar{
 	{what: "The rules' ratio of thirty days, worst of 600 SLOs", against: "increase[30d] of the same Prometheus", of: figure{"Sloth", "rules-off-%"}, unit: " % off"},
 	{what: "A series on /metrics, plain", against: "CPU of all threads", of: figure{"Exposition/yoyu/plain", "cpu-ns/series"}, unit: " ns"},
 	{what: "The same by client_golang", against: "", of: figure{"Exposition/client_golang/plain", "cpu-ns/series"}, unit: " ns"},
+	{what: "100,000 series to Datadog, on the wire", against: "one report", of: figure{"Write/100k", "wire-B/op"}, scale: 1e3, unit: " KB"},
+	{what: "The same, requests", against: "each within the limits of the intake", of: figure{"Write/100k", "requests/op"}},
 	{what: "A commit of one slot of 400 KB", against: "", of: figure{"Commit/1x400KB", "ms-median"}, unit: " ms"},
 
 	{what: "A look at a cluster of 5,000 VPAs and 10,000 pods that is followed", against: "joined once a minute", of: figure{"Collect", "ns/op"}, scale: 1e6, unit: " ms"},

@@ -45,7 +45,7 @@ func Demo(ctx context.Context, yoyu, state string) (address string, end func(), 
 		end()
 		return "", nil, fmt.Errorf("%s demo listens nowhere:%s", yoyu, said.String())
 	}
-	go io.Copy(io.Discard, stderr)
+	go func() { _, _ = io.Copy(io.Discard, stderr) }()
 	for look := time.NewTicker(100 * time.Millisecond); ; {
 		if ready(ctx, address) {
 			look.Stop()

@@ -17,7 +17,7 @@ var hostile = []string{
 	`' onmouseover='window.ran = "quote"' x='`,
 	`</title></a></td><svg onload='window.ran = "svg"'>`,
 	`{{.}}${window.ran = 1}` + "`",
-	"🔥 é ‮txet tfel-ot-thgir‬ \x00 \u2028",
+	"🔥 é \u202etxet tfel-ot-thgir\u202c \x00 \u2028",
 	strings.Repeat("long", 256),
 	strings.Repeat("🧯", 256),
 }

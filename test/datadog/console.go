@@ -20,6 +20,7 @@ import (
 //	GET  /_fake/query?query=   what a query answers about the last hour, or &minutes=
 //	GET  /_fake/journal        requests, newest first
 //	GET  /_fake/dropped        what was silently lost
+//	GET  /_fake/monitors, /_fake/dashboards, /_fake/slos   what is kept there, as JSON
 //	POST /_fake/faults         do=503, 429, hang, reset, lost or clear; times=3; path=, method=
 //	POST /_fake/clock          advance=1h, where the clock is a virtual one
 //	POST /_fake/seed           {"metric":"hits","type":"count","interval":10,"tags":["a:b"],"points":[[1767312000,3]]}
@@ -34,6 +35,14 @@ func (d *Datadog) Console() http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(d.Drops()) // whoever looked has gone
 	})
+	for name, all := range map[string]func() []map[string]any{"monitors": d.Monitors, "dashboards": d.Dashboards, "slos": d.SLOs} {
+		mux.HandleFunc("GET /_fake/"+name, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			out := json.NewEncoder(w)
+			out.SetIndent("", "  ")
+			_ = out.Encode(all()) // whoever looked has gone
+		})
+	}
 	mux.HandleFunc("POST /_fake/faults", d.setFault)
 	mux.HandleFunc("POST /_fake/clock", d.setClock)
 	mux.HandleFunc("POST /_fake/seed", d.setPoints)

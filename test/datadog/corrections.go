@@ -198,7 +198,7 @@ func (d *Datadog) deleteCorrection(c *call) {
 
 func (d *Datadog) listCorrections(c *call) {
 	all := d.listed(c, d.objects.corrections)
-	found := page(all, intOf(c.Request, "offset", 0), intOf(c.Request, "limit", 25))
+	found := page(all, intOf(c.Request, "offset", 0), d.atOnce(intOf(c.Request, "limit", 25)))
 	out := make([]any, 0, len(found))
 	for _, o := range found {
 		out = append(out, shownCorrection(o, false))

@@ -303,7 +303,7 @@ func (d *Datadog) deleteDashboards(c *call) {
 
 func (d *Datadog) listDashboards(c *call) {
 	all := d.listed(c, d.objects.dashboards)
-	all = page(all, intOf(c.Request, "start", 0), intOf(c.Request, "count", len(all)))
+	all = page(all, intOf(c.Request, "start", 0), d.atOnce(intOf(c.Request, "count", len(all))))
 	out := make([]map[string]any, 0, len(all))
 	for _, o := range all {
 		summary := map[string]any{"deleted_at": nil, "is_read_only": false}

@@ -18,6 +18,7 @@ package datadog
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"maps"
 	"math/rand/v2"
@@ -54,6 +55,7 @@ type Variant struct {
 	QueryError int  // status of a query that cannot be parsed: 422 (the default), 400, or 200 with status "error"
 	Nulls      bool // series of one answer share their times, with nulls where one of them has no value; else they are sparse
 	NoDedup    bool // an identical monitor is created a second time
+	Page       int  // most objects that a listing shows at once, however many it is asked for; 0: as many
 }
 
 // Datadog is one organisation. Its methods may be called while it serves.
@@ -334,10 +336,11 @@ func (t direct) RoundTrip(r *http.Request) (*http.Response, error) {
 	go func() {
 		defer close(finished)
 		defer func() {
-			if cut := recover(); cut != nil && cut != http.ErrAbortHandler {
-				panic(cut)
-			} else if cut != nil {
+			cut := recover()
+			if err, ok := cut.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 				out.cut = true
+			} else if cut != nil {
+				panic(cut)
 			}
 		}()
 		t.d.ServeHTTP(out, in)

@@ -383,9 +383,7 @@ func (d *Datadog) listMonitors(c *call) {
 	}
 	slices.SortFunc(found, func(a, b *object) int { return int(number64(a.id) - number64(b.id)) })
 	size := intOf(c.Request, "page_size", 100)
-	if size > 1000 {
-		size = 1000
-	}
+	size = d.atOnce(min(size, 1000))
 	switch {
 	case q.Has("id_offset"):
 		found = slices.DeleteFunc(found, func(o *object) bool { return number64(o.id) <= number64(q.Get("id_offset")) })

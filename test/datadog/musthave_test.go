@@ -39,7 +39,7 @@ func TestMustHaves(t *testing.T) {
 		{"18 applied twice writes nothing; 24 a plan writes nothing", provision, "TestTwice TestDifferences"},
 		{"19 crashed anywhere duplicates nothing", provision, "TestKilledAnywhere TestKilledWhileMadeAgain"},
 		{"20 created, and the answer lost", provision, "TestAnswerLost TestReadAfterWrite"},
-		{"21 an empty listing stops it", provision, "TestEmptyListing TestPartialListing"},
+		{"21 an empty listing stops it", provision, "TestEmptyListing TestPartialListing TestShortPages"},
 		{"22 removal, and what is foreign", provision, "TestPrune TestForeign TestForeignCorrections TestRecordedObjectsAreForeign"},
 		{"23 the order of deletions", provision, "TestPrune"},
 		{"25 drift is shown and restored", provision, "TestDrift TestCorrectionDrift"},

@@ -205,6 +205,14 @@ func page[T any](list []T, start, count int) []T {
 	return list[start:min(len(list), start+max(count, 0))]
 }
 
+// atOnce is how many objects a listing shows that is asked for so many.
+func (d *Datadog) atOnce(asked int) int {
+	if most := d.options.Variant.Page; most > 0 {
+		return min(asked, most)
+	}
+	return asked
+}
+
 func intOf(r *http.Request, name string, otherwise int) int {
 	if n, err := strconv.Atoi(r.URL.Query().Get(name)); err == nil {
 		return n

@@ -434,7 +434,7 @@ func differ(path string, want, have any) []string {
 			out = append(out, differ(path+"."+key, want[key], v)...)
 		}
 		for _, key := range slices.Sorted(maps.Keys(h)) {
-			if _, ok := want[key]; !ok && !slices.Contains(people, key) && !slices.Contains(bygone, key) && !(strings.Contains(path, "widgets") && key == "id") {
+			if _, ok := want[key]; !ok && !slices.Contains(people, key) && !slices.Contains(bygone, key) && (!strings.Contains(path, "widgets") || key != "id") {
 				out = append(out, fmt.Sprintf("%s.%s is %.100v, the real one has none", path, key, h[key]))
 			}
 		}

@@ -384,7 +384,7 @@ func (d *Datadog) listSLOs(c *call) {
 		}
 	}
 	total := len(found)
-	found = page(found, intOf(c.Request, "offset", 0), intOf(c.Request, "limit", 1000))
+	found = page(found, intOf(c.Request, "offset", 0), d.atOnce(intOf(c.Request, "limit", 1000)))
 	out := make([]any, 0, len(found))
 	for _, o := range found {
 		out = append(out, d.shown(o, true))

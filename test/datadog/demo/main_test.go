@@ -28,17 +28,20 @@ func (s *screen) String() string {
 	return s.text.String()
 }
 
-// Within a minute somebody without an account sees numbers that Datadog answers.
+// Somebody without an account sees numbers that Datadog answers, monitors and dashboards made once, and
+// an SLO that is counted from there: 0.2 % of bad events spend a fifth of what 99 % allows.
 func TestDemoShowsWhatDatadogAnswers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("seconds of traffic")
 	}
-	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	var out, problems screen
 	code := make(chan int, 1)
 	go func() { code <- run(ctx, []string{"--web.listen-address=127.0.0.1:0"}, &out, &problems) }()
-	answered := regexp.MustCompile(`slo:checkout-availability,service:checkout +[0-9.]+\n(?s:.*)kube_deployment:checkout +[0-9.-]+\n`)
+	answered := regexp.MustCompile(`slo:checkout-availability,service:checkout +[0-9.]+\n(?s:.*)kube_deployment:checkout +[0-9.-]+\n` +
+		`(?s:.*)\n +7 to create, 0 to update, 0 to delete, 0 as they should be\n(?s:.*)\n +0 to create, 0 to update, 0 to delete, 7 as they should be\n` +
+		`(?s:.*)\n +gateway-availability +99% +7d +[0-9,]+ +\d+ +(79|80)\.\d\d% .* quiet .*\n(?s:.*)/_fake/slos\.\n`)
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
 	for !answered.MatchString(out.String()) {

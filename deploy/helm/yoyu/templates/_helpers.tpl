@@ -59,3 +59,89 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- join "" $all }}
 {{- end }}
+
+{{- /* What yoyu asks, of the cluster or of each namespace: it lists, then watches. */ -}}
+{{- define "yoyu.rules" -}}
+- apiGroups: [autoscaling.k8s.io]
+  resources: [verticalpodautoscalers, verticalpodautoscalercheckpoints]
+  verbs: [list, watch]
+- apiGroups: [apps]
+  resources: [deployments, statefulsets, daemonsets, replicasets, controllerrevisions]
+  verbs: [list, watch]
+- apiGroups: [batch]
+  resources: [jobs, cronjobs]
+  verbs: [list, watch]
+- apiGroups: [""]
+  resources: [pods, replicationcontrollers, limitranges, resourcequotas]
+  verbs: [list, watch]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list, watch]
+# What single pods use, where a metrics server says it; it cannot be watched.
+- apiGroups: [metrics.k8s.io]
+  resources: [pods]
+  verbs: [list]
+{{- end }}
+
+{{- /* With rbac.namespaces every source that asks this cluster for objects names some of them, or it is refused. */ -}}
+{{- define "yoyu.namespaced" -}}
+{{- $allowed := .Values.rbac.namespaces }}
+{{- $config := .Values.config }}
+{{- if kindIs "string" $config }}{{ $config = fromYaml $config }}{{ end }}
+{{- if and $allowed $config (kindIs "slice" (get $config "sources")) }}
+{{- range $source := $config.sources }}
+{{- $asks := false }}
+{{- if kindIs "map" $source }}
+{{- if and (eq (toString $source.type) "kubernetes") (not $source.objects) }}{{ $asks = $source }}{{ end }}
+{{- if and (eq (toString $source.type) "scrape") (kindIs "map" $source.kubernetes) }}{{ $asks = $source.kubernetes }}{{ end }}
+{{- end }}
+{{- if and $asks (not $asks.kubeconfig) }}
+{{- if not $asks.namespaces }}
+{{- fail (printf "config: source %v watches all namespaces, and rbac.namespaces allows %s: name them under its namespaces" $source.name (join ", " $allowed)) }}
+{{- end }}
+{{- range $asks.namespaces }}
+{{- if not (has . $allowed) }}
+{{- fail (printf "config: source %v watches namespace %v, which is not among rbac.namespaces: %s" $source.name . (join ", " $allowed)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* The annotation by which the Datadog Agent scrapes yoyu, or "". One route to Datadog, never both: the
+same names from two sides are twice the custom metrics. */ -}}
+{{- define "yoyu.datadogAgent" -}}
+{{- $agent := .Values.datadogAgent.enabled }}
+{{- range $key, $text := .Values.podAnnotations }}
+{{- if hasPrefix "ad.datadoghq.com/yoyu." $key }}
+{{- if $.Values.datadogAgent.enabled }}
+{{- fail (printf "podAnnotations: %s beside datadogAgent.enabled: the Agent would scrape yoyu twice; take one of them out" $key) }}
+{{- end }}
+{{- $agent = true }}
+{{- end }}
+{{- end }}
+{{- if $agent }}
+{{- $config := .Values.config }}
+{{- if kindIs "string" $config }}{{ $config = fromYaml $config }}{{ end }}
+{{- if and $config (not .Values.existingConfigMap) }}
+{{- range $config.sinks }}
+{{- if eq (default "" .type) "datadog" }}
+{{- fail (printf "config: sink %s sends to Datadog what its Agent scrapes already: one route, never both; take the sink out, or the Agent's annotation (datadogAgent.enabled, podAnnotations)" (default "datadog" .name)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if .Values.datadogAgent.enabled }}
+{{- if .Values.web.configSecret }}
+{{- fail "datadogAgent.enabled: the annotation holds no password and no certificate, which web.configSecret may ask for; write it yourself under podAnnotations" }}
+{{- end }}
+{{- $patch := .Files.Get "files/datadog-agent.yaml" | fromYaml }}
+{{- $checks := index $patch.spec.template.metadata.annotations "ad.datadoghq.com/yoyu.checks" | fromJson }}
+{{- range $checks.openmetrics.instances }}
+{{- $_ := set . "openmetrics_endpoint" (printf "http://%%%%host%%%%:9912%s/metrics" (include "yoyu.prefix" $)) }}
+{{- $_ = set . "tags" $.Values.datadogAgent.tags }}
+{{- end }}
+{{- $checks | toRawJson }}
+{{- end }}
+{{- end }}
