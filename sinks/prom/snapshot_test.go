@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 
@@ -213,7 +214,13 @@ func TestAllocations(t *testing.T) {
 		for range 4 {
 			tick()
 		}
-		if allocs := testing.AllocsPerRun(20, tick); allocs > 10 {
+		// The middle of many: under the race detector a sync.Pool loses every fourth that it is given.
+		var each []float64
+		for range 61 {
+			each = append(each, testing.AllocsPerRun(1, tick))
+		}
+		slices.Sort(each)
+		if allocs := each[len(each)/2]; allocs > 10 {
 			t.Errorf("%+v: %v allocations, want at most 10", key, allocs)
 		} else {
 			t.Logf("%+v: %v allocations", key, allocs)
