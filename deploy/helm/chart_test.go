@@ -441,7 +441,7 @@ func TestApply(t *testing.T) {
 	for _, path := range append(c.Operators(), "../kubernetes/testdata/secretproviderclasses.yaml") {
 		c.Kubectl("create", "-f", path)
 	}
-	c.Kubectl("wait", "--for=condition=Established", "crd", "--all")
+	c.Established()
 	c.Kubectl("apply", "-f", "../kubernetes/namespace.yaml")
 	for _, name := range []string{"shop", "payments"} { // of ci/namespaced.yaml
 		c.Kubectl("create", "namespace", name)

@@ -276,7 +276,7 @@ func TestOverlays(t *testing.T) {
 	for _, path := range append(c.Operators(), "testdata/secretproviderclasses.yaml") {
 		c.Kubectl("create", "-f", path) // too large for apply, which keeps a copy in an annotation
 	}
-	c.Kubectl("wait", "--for=condition=Established", "crd", "--all")
+	c.Established()
 	c.Kubectl("apply", "-f", "namespace.yaml")
 	base := split(t, c.Kubectl("kustomize", "base"))
 

@@ -33,7 +33,7 @@ func TestCheckLiveOfCluster(t *testing.T) {
 	)
 	becomes("a cluster without VPA", 0, []string{"source cluster: " + noVPA, noMetrics}, all, "403")
 	c.Apply(c.VPA())
-	c.Kubectl("wait", "--for=condition=Established", "crd/verticalpodautoscalers.autoscaling.k8s.io")
+	c.Established("verticalpodautoscalers.autoscaling.k8s.io")
 	becomes("a cluster with VPA", 0, []string{all, noMetrics}, noVPA)
 
 	c.Kubectl("patch", "clusterrole/yoyu", "--type=json", "--patch", `[{"op":"replace","path":"/rules/2/verbs","value":["list"]}]`)
@@ -87,7 +87,7 @@ func TestCheckLiveOfNamespaces(t *testing.T) {
 	}
 	c.Kubectl("apply", "-k", manifests+"/overlays/namespaced")
 	c.Apply(c.VPA())
-	c.Kubectl("wait", "--for=condition=Established", "crd", "--all")
+	c.Established()
 	own := c.Kubeconfig("yoyu", "yoyu")
 	configured := func(namespaces string) string {
 		return write(t, fmt.Sprintf("sources: [{name: cluster, type: kubernetes, kubeconfig: %q%s}]\nrightsizing: {source: cluster}\n", own, namespaces))

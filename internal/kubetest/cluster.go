@@ -337,6 +337,28 @@ func (c *Cluster) Kubectl(arguments ...string) string {
 	return out
 }
 
+// Established waits until CRDs are served, by their names; all of them where none is named. A CRD that
+// was just made has no status for a moment, and kubectl ends at that: then it is asked again.
+func (c *Cluster) Established(names ...string) {
+	c.t.Helper()
+	which := []string{"crd", "--all"}
+	if len(names) > 0 {
+		which = nil
+		for _, name := range names {
+			which = append(which, "crd/"+name)
+		}
+	}
+	ctx, stop := context.WithTimeout(context.Background(), patience)
+	defer stop()
+	var err error
+	if late := realtest.Poll(ctx, nil, func() bool {
+		_, err = c.Try(c.Admin(), "", append([]string{"wait", "--for=condition=Established"}, which...)...)
+		return err == nil
+	}); late != nil {
+		c.t.Fatal(errors.Join(late, err))
+	}
+}
+
 // Apply creates or changes the objects of a manifest, as the admin. Fields that the server does not
 // know, and what it warns of, end the test.
 func (c *Cluster) Apply(manifest string) {

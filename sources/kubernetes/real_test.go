@@ -85,7 +85,7 @@ func TestRealServer(t *testing.T) {
 	}
 	c.Apply(fmt.Sprintf(shopWeb, 2, "500m"))
 	c.Apply(c.VPA())
-	c.Kubectl("wait", "--for=condition=Established", "crd/verticalpodautoscalers.autoscaling.k8s.io")
+	c.Established("verticalpodautoscalers.autoscaling.k8s.io")
 	c.Apply(shopVPA)
 	becomes(t, s, "web 2 0")
 	c.Status("shop", "vpa/web", recommends("600m"))
@@ -157,7 +157,7 @@ func TestRealRole(t *testing.T) {
 	c, s := deployed(t, io.Discard)
 	c.Apply(c.VPA())
 	c.Apply(fmt.Sprintf(shopWeb, 2, "500m"))
-	c.Kubectl("wait", "--for=condition=Established", "crd/verticalpodautoscalers.autoscaling.k8s.io")
+	c.Established("verticalpodautoscalers.autoscaling.k8s.io")
 	c.Apply(shopVPA)
 	becomes(t, s, "web 2 0") // without running: everything is listed each time
 
@@ -197,7 +197,7 @@ func TestRealNamespaces(t *testing.T) {
 	}
 	c.Kubectl("apply", "-k", base+"/../overlays/namespaced")
 	c.Apply(c.VPA())
-	c.Kubectl("wait", "--for=condition=Established", "crd/verticalpodautoscalers.autoscaling.k8s.io")
+	c.Established("verticalpodautoscalers.autoscaling.k8s.io")
 	for i, namespace := range []string{"shop", "payments", "other"} {
 		c.Apply(strings.ReplaceAll(fmt.Sprintf(shopWeb, 2+i, "500m"), "shop", namespace))
 		c.Apply(strings.ReplaceAll(shopVPA, "shop", namespace))
@@ -426,7 +426,7 @@ func TestRealScale(t *testing.T) {
 	c, s := deployed(t, &log)
 	c.Apply(c.VPA())
 	c.Apply(rollouts)
-	c.Kubectl("wait", "--for=condition=Established", "crd/verticalpodautoscalers.autoscaling.k8s.io", "crd/rollouts.argoproj.io")
+	c.Established("verticalpodautoscalers.autoscaling.k8s.io", "rollouts.argoproj.io")
 	c.Apply("apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {namespace: shop, name: web}\nspec: {replicas: 3}\n")
 	c.Status("shop", "rollouts.argoproj.io/web", `{"replicas":1,"selector":"app=web"}`)
 	for _, app := range []string{"web", "other"} {

@@ -103,8 +103,8 @@ func TestRecommendation(t *testing.T) {
 	c.Kubectl("create", "namespace", "shop")
 	c.Apply(c.VPA())
 	c.Apply(kubetest.PodMetrics)
-	c.Kubectl("wait", "--for=condition=Established", "crd/verticalpodautoscalers.autoscaling.k8s.io",
-		"crd/verticalpodautoscalercheckpoints.autoscaling.k8s.io", "crd/pods.metrics.k8s.io")
+	c.Established("verticalpodautoscalers.autoscaling.k8s.io",
+		"verticalpodautoscalercheckpoints.autoscaling.k8s.io", "pods.metrics.k8s.io")
 	c.Apply(checkoutDeployment)
 	c.Apply(checkoutVPA)
 	pods := checkoutPods(c)
