@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -137,6 +138,8 @@ func number(v float64) string {
 		text = strconv.FormatFloat(v, 'f', 0, 64)
 	case v != 0 && v >= 0.001:
 		text = strconv.FormatFloat(v, 'g', 3, 64)
+	case v > 0: // 'g' would write an exponent
+		text = strconv.FormatFloat(v, 'f', 2-int(math.Floor(math.Log10(v))), 64)
 	}
 	whole, rest, _ := strings.Cut(text, ".")
 	for i := len(whole) - 3; i > 0; i -= 3 {
