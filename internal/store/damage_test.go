@@ -81,7 +81,7 @@ func (m *small) inMemory(file []byte) (contents, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	_, err = w.image.read(m.path, nil, func(r Record) error {
+	_, err = w.read(m.path, nil, func(r Record) error {
 		got[r.Bucket+"/"+string(r.Key)] = string(r.Value)
 		return nil
 	})

@@ -63,7 +63,7 @@ func Read(path string, o Options, yield func(Record) error) (Report, error) {
 	if w != nil {
 		r.FellBack, r.Commits = w.rolledBack, w.txid
 		if yield != nil {
-			w, err = w.image.read(path, o.Describe, yield)
+			w, err = w.read(path, o.Describe, yield)
 		}
 		r.Format = int(w.format)
 		for _, name := range w.names {
