@@ -160,5 +160,6 @@ spec: {containers: [{name: app, image: "registry.example/web:1", ports: [{name: 
 // The same on the oldest API server that is supported.
 func TestCheckLiveOfOldestCluster(t *testing.T) {
 	kubetest.Oldest(t)
-	TestCheckLiveOfCluster(t)
+	t.Run("cluster", TestCheckLiveOfCluster)
+	t.Run("namespaces", TestCheckLiveOfNamespaces)
 }
