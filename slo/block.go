@@ -32,6 +32,8 @@ type block struct {
 	slots []int64   // by window of the plan: of its trailing edge; −1 is the newest totals
 	left  []float64 // remaining ratio of the budget
 	burns []uint8   // not 0: both windows of a pair may burn above its factor: to be compared exactly
+
+	announced int32 // says nothing: what it is made of is thereby read
 }
 
 // total is C at one tick for one row.

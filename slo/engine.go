@@ -23,9 +23,10 @@ type Engine struct {
 	tick     time.Duration
 	byName   map[string]*tracked
 	inOrder  []*tracked
-	seats    []seat // of inOrder
-	watching int64  // ms; events at or before it are history and do not raise the counters
-	widest   *grid  // of the objectives, the one with the longest horizon
+	seats    []seat   // of inOrder
+	latest   []latest // of inOrder
+	watching int64    // ms; events at or before it are history and do not raise the counters
+	widest   *grid    // of the objectives, the one with the longest horizon
 	lanes    []*lane
 	plans    map[string]*plan
 	grids    map[grid]*grid
@@ -64,16 +65,21 @@ type tracked struct {
 	again   coverage // those of them to be asked for again
 }
 
-// seat is what an answer of the common kind needs of an objective, in one cache line.
+// seat is what an answer of the common kind needs of an objective, close together.
 type seat struct {
 	name    string
 	block   *block // of its only row; nil when it goes the long way
 	row     int32
 	noted   bool // its objective has a note
 	history *history
-	told    int64  // newest tick of an answer; 0 before the first
-	newest  int64  // ms of the newest sample; 0 before the first
 	saved   uint64 // of the history's edges, in the store
+}
+
+// latest is what every answer changes beside the counts. It is apart from the seat, which a turn only
+// reads: what is written has to go back to memory, too.
+type latest struct {
+	told   int64 // newest tick of an answer; 0 before the first
+	newest int64 // ms of the newest sample; 0 before the first
 }
 
 // row is one group's budget.
@@ -136,9 +142,9 @@ func (e *Engine) Watch(from time.Time) { e.watching = from.UnixMilli() }
 // changed; one with other groups than before starts anew. Names must be unique.
 func (e *Engine) Set(objectives []Objective) {
 	e.settle()
-	old, seats := e.byName, e.seats
+	old, seats, answers := e.byName, e.seats, e.latest
 	e.byName, e.inOrder = make(map[string]*tracked, len(objectives)), make([]*tracked, 0, len(objectives))
-	e.seats = make([]seat, len(objectives))
+	e.seats, e.latest = make([]seat, len(objectives)), make([]latest, len(objectives))
 	empty := map[*lane]*history{}
 	for i, o := range objectives {
 		t := old[o.Name]
@@ -146,7 +152,8 @@ func (e *Engine) Set(objectives []Objective) {
 			t = &tracked{engine: e, place: i, rows: map[string]*row{}, folded: map[string]int64{}, unit: unitOf(o)}
 			e.seats[i].name = o.Name
 		} else {
-			e.seats[i], t.place = seats[t.place], i
+			e.seats[i], e.latest[i] = seats[t.place], answers[t.place]
+			t.place = i
 		}
 		t.configure(o, empty)
 		e.byName[o.Name] = t

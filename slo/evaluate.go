@@ -247,10 +247,10 @@ func (s *sheet) next(t *tracked) *Status {
 
 // status fills in what a row says; nil is a group that is not there yet.
 func (t *tracked) status(s *Status, o *Objective, r *row) {
-	e, seat, unit := t.engine, &t.engine.seats[t.place], t.unitOfBudget()
+	e, unit := t.engine, t.unitOfBudget()
 	s.Objective, s.At, s.Tick, s.Note = o, e.timeOf(t.lane.head), e.tick, t.note
-	if seat.newest != 0 {
-		s.Newest = time.UnixMilli(seat.newest).UTC()
+	if newest := e.latest[t.place].newest; newest != 0 {
+		s.Newest = time.UnixMilli(newest).UTC()
 	}
 	if r != nil {
 		seen := r.seen()

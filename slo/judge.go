@@ -22,8 +22,27 @@ func (b *block) judge() {
 		return
 	}
 	for first := 0; first < b.rows; first += strip {
+		if next := first + strip; next < b.rows {
+			b.announce(next)
+		}
 		b.judgeSmall(first, min(strip, b.rows-first))
 	}
+}
+
+// announce reads a few lines of every column of the strip that comes next. A processor fetches ahead
+// of a reader only within a page, and only once it has seen it read there twice: a strip is a page of
+// every column, so that without this each of them begins with waiting.
+func (b *block) announce(first int) {
+	const line = 8 // rows
+	last, sum := b.room-1, int32(0)
+	for _, slot := range b.slots {
+		if slot < 0 {
+			continue
+		}
+		column := b.small[int(slot)*b.room:][:b.room]
+		sum += column[first].total + column[min(first+line, last)].total + column[min(first+2*line, last)].total
+	}
+	b.announced = sum
 }
 
 // column is a part of a column; nil for a window that begins at the newest totals, and so is empty.

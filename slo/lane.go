@@ -174,7 +174,7 @@ type history struct {
 	sum     uint64 // of edges, when last asked for
 
 	// An answer that is the same for members but for its counts, not in the sets yet: those told of it
-	// (seat.told) are answered. Settled before anybody looks.
+	// (latest.told) are answered. Settled before anybody looks.
 	coming   ticks
 	answered int
 

@@ -36,7 +36,7 @@ func (e *Engine) Observe(samples ...Sample) error {
 			}
 			turn.begin(s.Span, ticks{from, to})
 		}
-		if !turn.add(s, &e.seats[at]) {
+		if !turn.add(s, &e.seats[at], &e.latest[at]) {
 			e.inOrder[at].observe(s, turn.ticks)
 		}
 	}
@@ -63,9 +63,9 @@ func (u *turn) begin(span Span, t ticks) {
 
 // add puts an answer the short way: one whole new tick of an objective without groups, counted
 // event by event. It reports false, and has done nothing, for everything else.
-func (u *turn) add(s *Sample, seat *seat) bool {
+func (u *turn) add(s *Sample, seat *seat, last *latest) bool {
 	b, h := seat.block, seat.history
-	if b == nil || !u.single || seat.told >= u.ticks.to || len(s.Groups) > 1 || s.Note != "" || seat.noted ||
+	if b == nil || !u.single || last.told >= u.ticks.to || len(s.Groups) > 1 || s.Note != "" || seat.noted ||
 		len(s.Covered) != 1 || !s.Covered[0].same(&u.span) {
 		return false
 	}
@@ -114,12 +114,12 @@ func (u *turn) add(s *Sample, seat *seat) bool {
 	now := &b.now[seat.row]
 	now.total += sum.total
 	now.bad += sum.bad
-	seat.told = u.ticks.to
+	last.told = u.ticks.to
 	newest := u.to
 	if s.Newest != u.span.To {
 		newest = unixMilli(s.Newest)
 	}
-	seat.newest = max(seat.newest, newest)
+	last.newest = max(last.newest, newest)
 	if !u.noted {
 		u.noted = true
 		u.engine.changed(u.ticks)
@@ -161,7 +161,7 @@ func (t *tracked) own() *history {
 	}
 	n := h.clone()
 	n.members = 1
-	if h.coming != (ticks{}) && s.told == h.coming.to {
+	if h.coming != (ticks{}) && e.latest[t.place].told == h.coming.to {
 		n.apply(h.coming)
 		h.answered--
 	}
@@ -190,7 +190,7 @@ func (e *Engine) settleOne(h *history) {
 	if h.answered < h.members {
 		rest := h.clone()
 		for i := range e.seats {
-			if s := &e.seats[i]; s.history == h && s.told != h.coming.to {
+			if s := &e.seats[i]; s.history == h && e.latest[i].told != h.coming.to {
 				s.history = rest
 				rest.members++
 			}
@@ -249,7 +249,7 @@ func (e *Engine) ticksAt(at time.Time) (int64, bool) {
 
 // observe puts an answer of any kind.
 func (t *tracked) observe(s *Sample, span ticks) {
-	e, seat := t.engine, &t.engine.seats[t.place]
+	e, seat, last := t.engine, &t.engine.seats[t.place], &t.engine.latest[t.place]
 	tickMs := e.tick.Milliseconds()
 	e.come(t.lane, span.to)
 	head := t.lane.head
@@ -268,9 +268,9 @@ func (t *tracked) observe(s *Sample, span ticks) {
 		h.covered = h.covered.add(ticks{max(from, span.from), min(to, span.to)})
 	}
 	h.stale()
-	seat.newest = max(seat.newest, unixMilli(s.Newest))
-	told := seat.told
-	seat.told = max(told, span.to)
+	last.newest = max(last.newest, unixMilli(s.Newest))
+	told := last.told
+	last.told = max(told, span.to)
 	if span.to >= told {
 		t.note, seat.noted = s.Note, s.Note != ""
 	}

@@ -295,7 +295,7 @@ func (t *tracked) restore(o *objectiveRecord, judged int64, like *history) *hist
 	h.members++
 	seat.history = h
 	if n := len(h.asked); n > 0 {
-		seat.told = h.asked[n-1].to
+		e.latest[t.place].told = h.asked[n-1].to
 	}
 	if len(o.Spreads) > 0 {
 		e.spreading[t] = true
@@ -442,7 +442,7 @@ func (in *restoring) restoreLanes() (judged map[*tracked]int64, err error) {
 		}
 		if len(runs) > 0 {
 			if t != nil {
-				e.seats[t.place].newest = lanes[lane].head*tickMs - runs[0].behind
+				e.latest[t.place].newest = lanes[lane].head*tickMs - runs[0].behind
 			}
 			if runs[0].length--; runs[0].length == 0 {
 				runs = runs[1:]
@@ -481,7 +481,7 @@ func (in *restoring) restoreCounts() (judged map[*tracked]int64, err error) {
 		name, head, newest := r.text(), r.varint(), r.varint()
 		if t := e.byName[name]; t != nil {
 			in.heads[t] = head
-			e.seats[t.place].newest = newest
+			e.latest[t.place].newest = newest
 		}
 		for rows := r.uvarint(); rows > 0 && !r.broken; rows-- {
 			in.counters(r, math.MaxInt64)

@@ -593,7 +593,7 @@ func (e *Engine) encodeLanes(based bool) []byte {
 	}
 	tickMs := e.tick.Milliseconds()
 	for i := range e.seats {
-		behind := e.seats[i].history.lane.head*tickMs - e.seats[i].newest
+		behind := e.seats[i].history.lane.head*tickMs - e.latest[i].newest
 		if run > 0 && behind != last {
 			flush()
 			run = 0

@@ -9,7 +9,7 @@ import "unsafe"
 // answers, which come from the cache.
 //
 //	close    totals read; the column of the tick that ends written, that of a thinned ring if it has one
-//	observe  seats read, two words of each written; totals read and written
+//	observe  seats read; what the latest answers say read and written; totals read and written
 //	judge    totals, the trailing columns of all windows and the targets read; ratios and marks written
 func (e *Engine) Stream() (sum uint64) {
 	nothing := nothing
@@ -26,10 +26,13 @@ func (e *Engine) Stream() (sum uint64) {
 	}
 	seats := e.seats
 	for i := range seats {
-		s := (*[8]uint64)(unsafe.Pointer(&seats[i]))
-		sum += s[0] + s[1] + s[2] + s[3] + s[4] + s[7]
-		seats[i].told += nothing
-		seats[i].newest += nothing
+		s := (*[6]uint64)(unsafe.Pointer(&seats[i]))
+		sum += s[0] + s[1] + s[2] + s[3] + s[4] + s[5]
+	}
+	latest := e.latest
+	for i := range latest {
+		latest[i].told += nothing
+		latest[i].newest += nothing
 	}
 	for _, l := range e.lanes {
 		for _, b := range l.blocks {
