@@ -201,8 +201,10 @@ const (
 	// reserve is address space, not memory: as long as the file fits into it, bbolt need not map
 	// the file anew, for which it would wait until every reader is done.
 	reserve = 1 << 30
-	// growth is the step in which the file grows, in bytes.
+	// growth is the least step in which the file grows, in bytes, and 1/grown of its size the usual
+	// one: bbolt syncs each step, beside the commit's own sync.
 	growth = 1 << 20
+	grown  = 32
 )
 
 // openBolt hands a checked file to bbolt. An error leaves nothing open.
@@ -245,7 +247,6 @@ func (s *Store) openBolt() error {
 	if err != nil {
 		return plain(s.path, err)
 	}
-	db.AllocSize = growth
 	db.NoSync = true // a transaction is synced by write, once
 	s.db, s.handle = db, handle
 	// What bbolt opened must be what was checked.
@@ -379,6 +380,7 @@ func (s *Store) Commit(records []Record) error {
 
 // write is one transaction of bbolt. next becomes the digest after it.
 func (s *Store) write(records []Record, next *digest) error {
+	s.db.AllocSize = max(growth, int(s.Size()/grown))
 	tx, err := s.db.Begin(true)
 	if err != nil {
 		return err
