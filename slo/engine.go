@@ -25,7 +25,7 @@ type Engine struct {
 	inOrder  []*tracked
 	seats    []seat   // of inOrder
 	latest   []latest // of inOrder
-	watching int64    // ms; events at or before it are history and do not raise the counters
+	watching int64    // ms; newest of the objectives', and of those to come until Watch is called again
 	widest   *grid    // of the objectives, the one with the longest horizon
 	lanes    []*lane
 	plans    map[string]*plan
@@ -56,6 +56,9 @@ type tracked struct {
 	clamped int64
 	policy  []compiled
 	fresh   bool // its alerts were not looked at yet
+
+	watching int64 // ms; events at or before it are history and do not raise the counters
+	watchSet bool  // watching is settled
 
 	looked   int64              // first tick at which they were; 0 before
 	episodes map[*row][]episode // alerts that fired, in the order in which they ended; nil without any
@@ -134,9 +137,19 @@ func NewEngine(tick time.Duration) (*Engine, error) {
 // Tick is the engine's tick.
 func (e *Engine) Tick() time.Duration { return e.tick }
 
-// Watch says when watching began: events after it raise the counters of Status.EventsTotal, what
-// is put for the time before is history. Without it everything counts.
-func (e *Engine) Watch(from time.Time) { e.watching = from.UnixMilli() }
+// Watch says when watching began of the objectives for which that is not known yet: those that were
+// set since the last call, and were not restored. Events after it raise the counters of
+// Status.EventsTotal; what is put for the time before is history. It is kept with the state, so that
+// what happened while nobody was there counts once it is learned. Without it everything counts.
+func (e *Engine) Watch(from time.Time) {
+	at := from.UnixMilli()
+	e.watching = max(e.watching, at)
+	for _, t := range e.inOrder {
+		if !t.watchSet {
+			t.watching, t.watchSet = at, true
+		}
+	}
+}
 
 // Set makes these the objectives, in this order. One that was there keeps its history, whatever
 // changed; one with other groups than before starts anew. Names must be unique.
@@ -149,7 +162,10 @@ func (e *Engine) Set(objectives []Objective) {
 	for i, o := range objectives {
 		t := old[o.Name]
 		if t == nil || !slices.Equal(t.GroupBy, o.GroupBy) || t.Budgeting != o.Budgeting || t.unit != unitOf(o) {
-			t = &tracked{engine: e, place: i, rows: map[string]*row{}, folded: map[string]int64{}, unit: unitOf(o)}
+			t = &tracked{
+				engine: e, place: i, rows: map[string]*row{}, folded: map[string]int64{}, unit: unitOf(o),
+				watching: e.watching,
+			}
 			e.seats[i].name = o.Name
 		} else {
 			e.seats[i], e.latest[i] = seats[t.place], answers[t.place]

@@ -1,9 +1,11 @@
 package slo_test
 
 import (
+	"bytes"
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"regexp"
 	"testing"
 	"time"
 
@@ -426,6 +428,64 @@ func TestCountersOnlySeeWhatWasWatched(t *testing.T) {
 	}
 	if got := e.Evaluate(s.Span.To)[0].EventsTotal; got != want {
 		t.Errorf("slo_events_total %v, want %v: the %v events of the past are no flow", got, want, len(past.Groups[0].Increments))
+	}
+}
+
+// What happened while nobody was there counts once it is learned, and so does what a second life sees;
+// the past of an objective that is new in the second life does not.
+func TestCountersCountWhatAStopMissed(t *testing.T) {
+	const tick = time.Minute
+	sum := func(s slo.Sample) (total float64) {
+		for _, inc := range s.Groups[0].Increments {
+			total += inc.Total
+		}
+		return total
+	}
+	it := objective(t, "99", slo.RollingPeriod(7*slo.Day))
+	e := engine(t, tick, it)
+	e.Keeping()
+	watched := began.Add(300 * time.Minute)
+	e.Watch(watched)
+	all := traffic(rand.New(rand.NewPCG(3, 3)), began, 1000, tick)
+	past, rest := halves(all, watched)
+	first, rest := halves(rest, began.Add(500*time.Minute))
+	missed, second := halves(rest, began.Add(700*time.Minute))
+	observe(t, e, past, first)
+	d := disk{}
+	d.commit(e)
+
+	added := it
+	added.Name = "added"
+	again := d.restore(t, tick, it, added)
+	again.Watch(second.Span.From)
+	late := missed
+	late.SLO = "added"
+	observe(t, again, missed, late)
+	late = second
+	late.SLO = "added"
+	observe(t, again, second, late)
+	got := again.Evaluate(all.Span.To)
+	if want := sum(first) + sum(missed) + sum(second); got[0].EventsTotal != want || sum(missed) == 0 {
+		t.Errorf("slo_events_total %v, want %v: %v before the stop, %v missed, %v after it", got[0].EventsTotal, want, sum(first), sum(missed), sum(second))
+	}
+	if want := sum(second); got[1].EventsTotal != want {
+		t.Errorf("slo_events_total of a new objective %v, want %v", got[1].EventsTotal, want)
+	}
+
+	// An older yoyu did not say when watching began: what it had not counted yet is counted.
+	for key, r := range d {
+		if key[0] == "objectives" {
+			d[key] = slo.Record{Bucket: r.Bucket, Key: r.Key, Value: regexp.MustCompile(`,"watched":[0-9]+`).ReplaceAll(r.Value, nil)}
+			if bytes.Equal(d[key].Value, r.Value) {
+				t.Fatalf("no moment in %s", r.Value)
+			}
+		}
+	}
+	again = d.restore(t, tick, it)
+	again.Watch(second.Span.From)
+	observe(t, again, missed, second)
+	if got, want := again.Evaluate(all.Span.To)[0].EventsTotal, sum(first)+sum(missed)+sum(second); got != want {
+		t.Errorf("slo_events_total %v from an older state, want %v", got, want)
 	}
 }
 

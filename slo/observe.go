@@ -51,7 +51,7 @@ type turn struct {
 	ticks  ticks
 	from   int64 // ms
 	to     int64
-	single bool // it is one tick, after watching began
+	single bool // it is one tick, after watching of all began
 	noted  bool // in the journal
 }
 
@@ -313,7 +313,7 @@ func (t *tracked) observe(s *Sample, span ticks) {
 			reach = min(reach, floorDiv(sp.from, tickMs))
 		}
 		seen := r.seen()
-		watched := t.watches(r, min(reach, touched.from), floorDiv(e.watching, tickMs))
+		watched := t.watches(r, min(reach, touched.from), floorDiv(t.watching, tickMs))
 		before := watched()
 		r.events.put(span.from, span.to, told, a.entries, a.spreads)
 		if len(t.GroupBy) > 0 && a.lastHit > r.lastHit {

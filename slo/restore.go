@@ -322,6 +322,12 @@ func (t *tracked) restore(o *objectiveRecord, judged int64, like *history) *hist
 			r.since[f.Severity] = f.Since
 		}
 	}
+	if o.Watched != nil {
+		t.watching, t.watchSet = *o.Watched, true
+	} else if head > 0 { // up to there all is counted, or history
+		t.watching, t.watchSet = head*e.tick.Milliseconds(), true
+	}
+	e.watching = max(e.watching, t.watching)
 	if t.looked = o.Looked; t.looked == 0 && o.Judged > 0 {
 		t.looked = head // an older yoyu did not say
 	}

@@ -375,6 +375,7 @@ type objectiveRecord struct {
 	Held    []heldRecord     `json:"held,omitempty"`
 	Firing  []firingRecord   `json:"firing,omitempty"`
 	Fired   []firedRecord    `json:"fired,omitempty"`
+	Watched *int64           `json:"watched,omitempty"` // ms, when watching began; an older yoyu did not say
 	Looked  int64            `json:"looked,omitempty"`  // first tick at which somebody looked at the alerts
 	Effects [][3]int64       `json:"effects,omitempty"` // of the corrections: from, to, 1 for good
 	Approx  [][2]int64       `json:"approx,omitempty"`  // taken out in proportion to time
@@ -460,6 +461,7 @@ func (t *tracked) signature() signature {
 	}
 	maphash.WriteComparable(&h, t.fresh)
 	maphash.WriteComparable(&h, t.looked)
+	maphash.WriteComparable(&h, t.watching)
 	for _, e := range t.effects.spans {
 		maphash.WriteComparable(&h, e)
 	}
@@ -518,6 +520,9 @@ func (t *tracked) encode() []byte {
 	}
 	if !t.fresh {
 		r.Judged = 1
+	}
+	if t.watchSet {
+		r.Watched = &t.watching
 	}
 	r.Looked = t.looked
 	for _, e := range t.effects.spans {

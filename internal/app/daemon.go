@@ -233,6 +233,7 @@ func (d *daemon) run(ctx context.Context) error {
 			return err
 		}
 		engine.Set(again.config.Objectives)
+		engine.Watch(time.Now())
 		c, now = again.config, again.parts
 	}
 }

@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -139,11 +141,14 @@ slos:
 	}
 	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
 	worked := 0
+	launched, reported := time.Now(), time.Time{} // the first time
 	for range deaths(t) {
 		y := launch()
 		pass(t, time.Duration(100+r.IntN(1400))*time.Millisecond)
 		if _, err := get("http://" + address + "/-/ready"); err == nil {
-			worked++
+			if worked++; worked == 1 {
+				reported = time.Now()
+			}
 		}
 		y.kill()
 	}
@@ -153,8 +158,10 @@ slos:
 	// One more life to catch up, ended in order.
 	y := launch()
 	lastSample := time.Now()
+	text := ""
 	until(t, "catching up", func() (bool, string) {
-		text, err := get("http://" + address + "/metrics")
+		var err error
+		text, err = get("http://" + address + "/metrics")
 		if err != nil {
 			return false, err.Error()
 		}
@@ -178,6 +185,37 @@ slos:
 		t.Fatalf("only %d slots with traffic: nothing is proved", len(want))
 	}
 	sameSlots(t, got, want)
+	countedSince(t, text, got, launched, reported)
+}
+
+// countedSince compares the counters of a page with the slots: they count what happened since yoyu
+// first watched, at some second between two moments, whether it was alive then or not.
+func countedSince(t *testing.T, page string, slots map[int64]slot, from, to time.Time) {
+	t.Helper()
+	series := func(name string) float64 {
+		_, rest, _ := strings.Cut(page, "\n"+name+`{service="shop",slo="it"} `)
+		text, _, _ := strings.Cut(rest, "\n")
+		v, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			t.Fatalf("%s: %v in\n%s", name, err, page)
+		}
+		return v
+	}
+	got := slot{int64(series("slo_events_total")), int64(series("slo_bad_events_total"))}
+	newest := int64(math.Ceil(series("slo_last_sample_timestamp_seconds")))
+	var could []slot
+	for watched := from.Unix() - 1; watched <= to.Unix()+1; watched++ {
+		var sum slot
+		for end, s := range slots {
+			if end > watched && end <= newest {
+				sum.total, sum.bad = sum.total+s.total, sum.bad+s.bad
+			}
+		}
+		could = append(could, sum)
+	}
+	if !slices.Contains(could, got) {
+		t.Errorf("the counters say %+v; by when watching may have begun it is one of %+v", got, could)
+	}
 }
 
 // sameSlots compares what was counted with a recount of the raw samples, second by second.
